@@ -14,6 +14,11 @@
 //! AMP itself is in the crate `ldk-amp`, lnd's messages are in `lnd-api`, its macaroons in `lnd-macaroon`.
 //! ARCHITECTURE.md follows a payment through the modules.
 
+#![allow(
+    missing_docs,
+    reason = "a program: what is public is public for its tests"
+)]
+
 pub mod chain;
 pub mod channel_messages;
 pub mod channels;

@@ -2,6 +2,13 @@
 //!
 //! The tests are ignored where no tmpfs can be mounted.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

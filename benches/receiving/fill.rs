@@ -13,7 +13,7 @@ use bitcoin::hashes::{Hash, sha256};
 
 /// The size of the history.
 #[derive(Clone, Copy, Debug)]
-pub struct History {
+pub(crate) struct History {
     pub invoices: u64,
     /// A tenth of them pay the static invoice, each as its own payment; the rest pay the other
     /// invoices.
@@ -22,12 +22,12 @@ pub struct History {
 
 impl History {
     /// The number of payments to the static invoice.
-    pub const fn static_payments(self) -> u64 {
+    pub(crate) const fn static_payments(self) -> u64 {
         self.htlcs - (self.invoices - 1) * PARTS
     }
 
     /// The add index of the n-th BOLT 11 invoice to look up, spread over the whole history.
-    pub const fn ordinary(self, n: u64) -> u64 {
+    pub(crate) const fn ordinary(self, n: u64) -> u64 {
         2 * (1 + n * 7_919 % (self.invoices / 2))
     }
 }
@@ -47,17 +47,17 @@ const REQUEST: &str = "lnbcrt9m1p4sxqz7pp5n89pcpk9nsu5nt3zadgtkrxhjayqy98tucs5gt
     sywcxnfgu9pcacerhcx54vspuvjg7s";
 
 /// Returns 32 bytes that look random but are the same in every run.
-pub fn bytes(what: &str, n: u64) -> [u8; 32] {
+pub(crate) fn bytes(what: &str, n: u64) -> [u8; 32] {
     sha256::Hash::hash(format!("{what} {n}").as_bytes()).to_byte_array()
 }
 
 /// The payment hash of the invoice with this add index; a BOLT 11 invoice if it is even.
-pub fn invoice_hash(add_index: u64) -> [u8; 32] {
+pub(crate) fn invoice_hash(add_index: u64) -> [u8; 32] {
     bytes("invoice", add_index)
 }
 
 /// The payment address of the static invoice.
-pub fn static_addr() -> [u8; 32] {
+pub(crate) fn static_addr() -> [u8; 32] {
     bytes("addr", STATIC)
 }
 
@@ -65,7 +65,7 @@ pub fn static_addr() -> [u8; 32] {
 const STATIC: u64 = 1;
 
 /// Writes the history. Payments to the static invoice are spread among the others.
-pub async fn fill(store: &Arc<Store>, history: History) {
+pub(crate) async fn fill(store: &Arc<Store>, history: History) {
     let mut writer = Writer::default();
     let mut batch: Vec<Box<dyn Change>> = vec![Box::new(PutInvoice(invoice(STATIC)))];
     for add_index in 2..=history.invoices {

@@ -78,7 +78,7 @@ impl InboundHtlcs for Port {
 }
 
 /// The subject of the benchmark.
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub history: History,
     store: Arc<Store>,
     registry: Registry,
@@ -90,7 +90,7 @@ pub struct Fixture {
 
 impl Fixture {
     /// Creates the database in `dir` and opens a registry on it.
-    pub async fn build(dir: &Path, history: History) -> Result<Self> {
+    pub(crate) async fn build(dir: &Path, history: History) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let filled = Arc::new(Store::open(dir)?);
         fill::fill(&filled, history).await;
@@ -121,7 +121,7 @@ impl Fixture {
     }
 
     /// AddInvoice, until it is on disk and subscribers are notified.
-    pub async fn add_invoice(&mut self) -> Result<Duration> {
+    pub(crate) async fn add_invoice(&mut self) -> Result<Duration> {
         let new = NewInvoice {
             memo: "one more".into(),
             value_msat: 50_000,
@@ -135,7 +135,7 @@ impl Fixture {
     }
 
     /// LookupInvoiceV2 without gRPC, of a different paid BOLT 11 invoice each time.
-    pub fn lookup(&mut self) -> Result<Duration> {
+    pub(crate) fn lookup(&mut self) -> Result<Duration> {
         self.count += 1;
         let add_index = self.history.ordinary(self.count);
         let by = InvoiceRef::Hash(fill::invoice_hash(add_index));
@@ -151,7 +151,7 @@ impl Fixture {
 
     /// Another payment to the static invoice: from the HTLC to the settled set on disk and the
     /// claim.
-    pub async fn accept_and_settle(&mut self) -> Result<Duration> {
+    pub(crate) async fn accept_and_settle(&mut self) -> Result<Duration> {
         self.count += 1;
         let (claimable, envelope) = self.shard()?;
         let hash = claimable.payment_hash;
@@ -217,7 +217,7 @@ impl Fixture {
     }
 
     /// Writes pending changes and closes the database.
-    pub fn close(self) -> Result<()> {
+    pub(crate) fn close(self) -> Result<()> {
         Ok(self.store.close()?)
     }
 }

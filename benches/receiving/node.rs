@@ -22,13 +22,13 @@ const NAMES: [&str; 2] = ["small", "large"];
 const MISSED: usize = 50_000;
 
 /// Two nodes without channels, one on each database.
-pub struct Nodes {
+pub(crate) struct Nodes {
     network: Network,
 }
 
 impl Nodes {
     /// Starts the nodes. `directory` contains a directory per node, with its database.
-    pub async fn start(directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(directory: &Path) -> Result<Self> {
         let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"));
         let mut network = Network::start(binaries).await?;
         for name in NAMES {
@@ -51,7 +51,7 @@ impl Nodes {
     }
 
     /// The ratios of AddInvoice and LookupInvoiceV2 over gRPC.
-    pub async fn ratios(&self) -> Result<[f64; 2]> {
+    pub(crate) async fn ratios(&self) -> Result<[f64; 2]> {
         let (small, large) = (self.network["small"].api()?, self.network["large"].api()?);
         let mut added = Samples::default();
         for n in 0..WARM_UP + SAMPLES {
@@ -69,7 +69,7 @@ impl Nodes {
     }
 
     /// Sends very large requests to the node on the large database; returns its peak memory in MB.
-    pub async fn memory(self) -> Result<u64> {
+    pub(crate) async fn memory(self) -> Result<u64> {
         let large = &self.network["large"];
         let (api, pid) = (large.api()?, large.pid()?.to_string());
         let resident = |when: &str| -> Result<()> {

@@ -5,6 +5,16 @@
 //! downloads it into the directory given by [`paths`]. Everything builds on [`process`], which
 //! leaves no process running, and [`wait`], which polls instead of sleeping.
 
+#![allow(
+    missing_docs,
+    reason = "a test harness, for the tests of this repository"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that asks for something impossible may panic"
+)]
+
 pub mod announced;
 pub mod api;
 pub mod bench;

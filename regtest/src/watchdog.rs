@@ -37,22 +37,22 @@ for mount in $mounts; do umount -l "$mount"; done
 static PIPE: OnceLock<Option<Mutex<ChildStdin>>> = OnceLock::new();
 
 /// Registers the process group `pgid` to be killed when this process dies.
-pub fn watch_group(pgid: u32) {
+pub(crate) fn watch_group(pgid: u32) {
     tell(&format!("group {pgid}\n"));
 }
 
 /// Unregisters a process group that has ended, because its id may be reused.
-pub fn forget_group(pgid: u32) {
+pub(crate) fn forget_group(pgid: u32) {
     tell(&format!("ended {pgid}\n"));
 }
 
 /// Registers the file system at `dir` to be unmounted when this process dies. The path has no blanks.
-pub fn watch_mount(dir: &Path) {
+pub(crate) fn watch_mount(dir: &Path) {
     tell(&format!("mount {}\n", dir.display()));
 }
 
 /// Registers a directory to be removed when this process dies.
-pub fn watch_dir(dir: &Path) {
+pub(crate) fn watch_dir(dir: &Path) {
     tell(&format!("dir {}\n", dir.display()));
 }
 

@@ -30,11 +30,11 @@ pub enum ClosingTerms {
 }
 
 /// Returns the terms of a channel, or `None` if the peer pays the fee.
-pub type FindTerms = dyn Fn(&PublicKey, &ChannelId) -> Option<ClosingTerms> + Send + Sync;
+pub(super) type FindTerms = dyn Fn(&PublicKey, &ChannelId) -> Option<ClosingTerms> + Send + Sync;
 
 /// The reaction to a fee proposed by a peer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Pass the message to LDK, which accepts the fee or makes a counter-offer.
     LeaveToLdk,
     /// Send our offer again.
@@ -57,11 +57,11 @@ struct Offer {
 
 /// Our latest offers for all closing channels.
 #[derive(Default)]
-pub struct ClosingFees(HashMap<ChannelId, Offer>);
+pub(super) struct ClosingFees(HashMap<ChannelId, Offer>);
 
 impl ClosingFees {
     /// Records LDK's outgoing offer and narrows its range to `terms`.
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         peer: PublicKey,
         message: &mut ClosingSigned,
@@ -97,7 +97,7 @@ impl ClosingFees {
     }
 
     /// Decides how to react to the fee proposed by the peer.
-    pub fn incoming(&mut self, peer: &PublicKey, message: &ClosingSigned) -> Answer {
+    pub(super) fn incoming(&mut self, peer: &PublicKey, message: &ClosingSigned) -> Answer {
         let Some(offer) = self.0.get_mut(&message.channel_id) else {
             return Answer::LeaveToLdk;
         };
@@ -121,12 +121,12 @@ impl ClosingFees {
     }
 
     /// Drops the peer's offers: negotiation restarts after a reconnect (BOLT 2).
-    pub fn forget_peer(&mut self, peer: &PublicKey) {
+    pub(super) fn forget_peer(&mut self, peer: &PublicKey) {
         self.0.retain(|_, offer| offer.peer != *peer);
     }
 
     /// Drops the offer of a closed channel.
-    pub fn forget_channel(&mut self, channel_id: &ChannelId) {
+    pub(super) fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.0.remove(channel_id);
     }
 }

@@ -15,7 +15,7 @@ const LARGEST_SAT: u64 = 16_777_215;
 ///
 /// A peer can take back the channel by double-spending its funding transaction. As in lnd, the
 /// depth grows from 3 to 6 with the amount at stake: the capacity and the amount pushed to us.
-pub fn of(request: &Request) -> Option<u32> {
+pub(super) fn of(request: &Request) -> Option<u32> {
     let pushed_msat = match request.channel_negotiation_type {
         InboundChannelFunds::PushMsat(msat) => msat,
         InboundChannelFunds::DualFunded => 0,

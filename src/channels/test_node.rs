@@ -49,16 +49,16 @@ use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
 use ldk_amp::{EnvelopeKey, Gateway};
 
-pub use self::chain::Chain;
-pub use self::parts::{Store, Wallet};
+pub(crate) use self::chain::Chain;
+pub(crate) use self::parts::{Store, Wallet};
 
 /// The timeout of every wait in tests, sufficient even on a busy machine.
-pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The default fee rate of a test node, in sat per 1000 weight units.
-pub const SAT_PER_KW: u32 = 2_500;
+pub(crate) const SAT_PER_KW: u32 = 2_500;
 
-pub struct TestNode {
+pub(crate) struct TestNode {
     pub id: PublicKey,
     pub address: SocketAddr,
     pub manager: Arc<ChannelManager>,
@@ -84,7 +84,7 @@ pub struct TestNode {
 }
 
 /// Returns settings that accept channels from all peers after one confirmation.
-pub fn open_settings() -> (ChannelSettings, AcceptRules) {
+pub(crate) fn open_settings() -> (ChannelSettings, AcceptRules) {
     let settings = ChannelSettings {
         min_depth_blocks: 1,
         ..ChannelSettings::default()
@@ -99,16 +99,16 @@ pub fn open_settings() -> (ChannelSettings, AcceptRules) {
 
 impl TestNode {
     /// Starts a node with this seed on a free port.
-    pub async fn start(seed: u8) -> Self {
+    pub(crate) async fn start(seed: u8) -> Self {
         Self::start_with(seed, open_settings()).await
     }
 
-    pub async fn start_with(seed: u8, settings: (ChannelSettings, AcceptRules)) -> Self {
+    pub(crate) async fn start_with(seed: u8, settings: (ChannelSettings, AcceptRules)) -> Self {
         Self::start_at(SAT_PER_KW, seed, settings, true).await
     }
 
     /// Starts a node without our gateway, like other LDK-based software.
-    pub async fn start_stock(seed: u8) -> Self {
+    pub(crate) async fn start_stock(seed: u8) -> Self {
         Self::start_at(SAT_PER_KW, seed, open_settings(), false).await
     }
 
@@ -183,7 +183,7 @@ impl TestNode {
     }
 
     /// Waits until the condition holds, checking after every iteration of the node's event loop.
-    pub async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let mut turn = self.turn.clone();
         let wait = async {
             while !condition() {
@@ -195,7 +195,7 @@ impl TestNode {
     }
 
     /// Returns the next event that matches.
-    pub async fn event<T>(&self, pick: impl Fn(Event) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(&self, pick: impl Fn(Event) -> Option<T>) -> T {
         let mut events = self.events.lock().await;
         let wait = async {
             loop {
@@ -210,7 +210,7 @@ impl TestNode {
             .expect("the event did not arrive")
     }
 
-    pub async fn connect(&self, other: &TestNode) {
+    pub(crate) async fn connect(&self, other: &TestNode) {
         let address = other.address.to_string();
         self.connector
             .connect(other.id, &address, TEST_TIMEOUT)
@@ -223,12 +223,17 @@ impl TestNode {
             .await;
     }
 
-    pub fn channel_peers(&self) -> Arc<address_book::ChannelPeers> {
+    pub(crate) fn channel_peers(&self) -> Arc<address_book::ChannelPeers> {
         channel_peers(&self.manager)
     }
 
     /// Returns a request to open a private channel to `other`.
-    pub fn request(&self, other: &TestNode, capacity_sat: u64, push_sat: u64) -> OpenRequest {
+    pub(crate) fn request(
+        &self,
+        other: &TestNode,
+        capacity_sat: u64,
+        push_sat: u64,
+    ) -> OpenRequest {
         OpenRequest {
             peer: other.id,
             capacity_sat,
@@ -383,12 +388,15 @@ async fn listen(
 }
 
 /// Starts two nodes with one usable channel, opened by the first.
-pub async fn two_nodes(capacity_sat: u64, push_sat: u64) -> (TestNode, TestNode, Chain, OutPoint) {
+pub(crate) async fn two_nodes(
+    capacity_sat: u64,
+    push_sat: u64,
+) -> (TestNode, TestNode, Chain, OutPoint) {
     two_nodes_at([SAT_PER_KW; 2], capacity_sat, push_sat).await
 }
 
 /// The same with the fee estimates of both nodes, in sat per 1000 weight units.
-pub async fn two_nodes_at(
+pub(crate) async fn two_nodes_at(
     [ours, theirs]: [u32; 2],
     capacity_sat: u64,
     push_sat: u64,
@@ -400,7 +408,7 @@ pub async fn two_nodes_at(
 }
 
 /// Opens a channel from the first to the second node, and waits until it is usable.
-pub async fn open_between(
+pub(crate) async fn open_between(
     alice: &TestNode,
     bob: &TestNode,
     capacity_sat: u64,
@@ -410,7 +418,7 @@ pub async fn open_between(
 }
 
 /// The same with a custom request.
-pub async fn open_with(
+pub(crate) async fn open_with(
     alice: &TestNode,
     bob: &TestNode,
     request: &OpenRequest,
@@ -439,7 +447,7 @@ pub async fn open_with(
 
 impl TestNode {
     /// Returns the scripts of all broadcast outputs that are not mined.
-    pub fn broadcast_scripts(&self) -> Vec<ScriptBuf> {
+    pub(crate) fn broadcast_scripts(&self) -> Vec<ScriptBuf> {
         let waiting = self.network.waiting.lock().unwrap();
         let outputs = waiting
             .iter()
@@ -449,7 +457,7 @@ impl TestNode {
 
     /// Returns the fee, in sat, of the last broadcast transaction, if it spends a channel of this
     /// capacity.
-    pub fn fee_of_close(&self, capacity_sat: u64) -> u64 {
+    pub(crate) fn fee_of_close(&self, capacity_sat: u64) -> u64 {
         let waiting = self.network.waiting.lock().unwrap();
         let outputs = waiting
             .last()

@@ -20,7 +20,7 @@ const HEADER: &str = "\
 
 /// Returns the contents of the file.
 #[must_use]
-pub fn render() -> String {
+pub(super) fn render() -> String {
     let mut text = HEADER.to_owned();
     for section in SECTIONS {
         let rule = "-".repeat(94 - section.title.len());

@@ -13,7 +13,7 @@ use super::source::Source;
 ///
 /// # Errors
 /// If the file cannot be read, is not valid TOML, or has an unknown key or a value of the wrong type.
-pub fn read(path: &Path) -> Result<Layer, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::ReadFile {
         path: path.to_owned(),
         source,

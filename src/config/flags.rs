@@ -22,7 +22,7 @@ config.example.toml documents all keys. Use ampcli to control the running node."
 
 /// The parsed command line.
 #[derive(Debug)]
-pub struct Flags {
+pub(super) struct Flags {
     /// `--config`.
     pub config: Option<PathBuf>,
     pub layer: Layer,
@@ -33,7 +33,7 @@ pub struct Flags {
 /// # Errors
 /// If a flag is unknown, lacks its value or names a secret; also for `--help` and `--version`, which
 /// clap reports as errors.
-pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Flags, ConfigError> {
+pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Flags, ConfigError> {
     let args: Vec<_> = args.collect();
     refuse_secrets(&args)?;
     let matches = command()
@@ -87,7 +87,7 @@ fn refuse_secrets(args: &[OsString]) -> Result<(), ConfigError> {
 
 /// Returns the clap command with all flags.
 #[must_use]
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("PATH")

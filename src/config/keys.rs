@@ -5,7 +5,7 @@
 
 mod sections;
 
-pub use sections::SECTIONS;
+pub(super) use sections::SECTIONS;
 
 /// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Key {
 
 /// A group of related keys.
 #[derive(Debug)]
-pub struct Section {
+pub(super) struct Section {
     pub title: &'static str,
     /// The TOML table that may hold the section's keys, without the table's name as prefix:
     /// `listen` in `[donations]` is `donations-listen`.
@@ -65,25 +65,25 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 }
 
 /// All keys, in the order of `--help` and `config.example.toml`.
-pub fn all() -> impl Iterator<Item = &'static Key> {
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
 /// Returns the key with this name.
 #[must_use]
-pub fn by_name(name: &str) -> Option<&'static Key> {
+pub(super) fn by_name(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
 
 /// Returns true if the config file may have a table with this name.
 #[must_use]
-pub fn is_table(name: &str) -> bool {
+pub(super) fn is_table(name: &str) -> bool {
     SECTIONS.iter().any(|section| section.table == Some(name))
 }
 
 /// Returns the key name most similar to `name`.
 #[must_use]
-pub fn nearest(name: &str) -> &'static str {
+pub(super) fn nearest(name: &str) -> &'static str {
     let likeness = |key: &Key| strsim::normalized_damerau_levenshtein(key.name, name);
     all()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))

@@ -15,14 +15,14 @@ use super::source::Source;
 ///
 /// The strings may be secrets: they are wiped when dropped, and `Debug` does not show them.
 #[derive(Clone)]
-pub struct RawValue {
+pub(super) struct RawValue {
     pub texts: Zeroizing<Vec<String>>,
     pub source: Source,
 }
 
 impl RawValue {
     /// Creates a value from one string; a list is split at its commas.
-    pub fn from_text(key: &Key, text: &str, source: Source) -> Self {
+    pub(super) fn from_text(key: &Key, text: &str, source: Source) -> Self {
         let texts = match key.kind {
             Kind::List | Kind::Numbers => split_list(text),
             _ => vec![text.to_owned()],
@@ -49,16 +49,16 @@ fn split_list(text: &str) -> Vec<String> {
 }
 
 /// Values by key name.
-pub type Layer = BTreeMap<&'static str, RawValue>;
+pub(super) type Layer = BTreeMap<&'static str, RawValue>;
 
 /// The merged layers.
 #[derive(Clone, Debug, Default)]
-pub struct Layers(Layer);
+pub(super) struct Layers(Layer);
 
 impl Layers {
     /// Adds a layer of lower precedence: it supplies only keys that are not set yet.
     #[must_use]
-    pub fn over(mut self, below: Layer) -> Self {
+    pub(super) fn over(mut self, below: Layer) -> Self {
         for (name, raw) in below {
             self.0.entry(name).or_insert(raw);
         }
@@ -69,7 +69,7 @@ impl Layers {
     ///
     /// # Errors
     /// If `parse` rejects an item; the error names `expected`.
-    pub fn items<T>(
+    pub(super) fn items<T>(
         &self,
         name: &'static str,
         expected: &str,
@@ -89,7 +89,7 @@ impl Layers {
     ///
     /// # Errors
     /// If `parse` rejects the value; the error names `expected`.
-    pub fn value<T>(
+    pub(super) fn value<T>(
         &self,
         name: &'static str,
         expected: &str,
@@ -104,7 +104,7 @@ impl Layers {
     ///
     /// # Errors
     /// As for [`Layers::value`].
-    pub fn optional<T>(
+    pub(super) fn optional<T>(
         &self,
         name: &'static str,
         expected: &str,
@@ -120,7 +120,7 @@ impl Layers {
     ///
     /// # Errors
     /// If the value is not a number or out of range.
-    pub fn number<T>(&self, name: &'static str, min: T, max: T) -> Result<T, ConfigError>
+    pub(super) fn number<T>(&self, name: &'static str, min: T, max: T) -> Result<T, ConfigError>
     where
         T: FromStr + PartialOrd + fmt::Display + Copy,
     {
@@ -138,13 +138,13 @@ impl Layers {
     ///
     /// # Errors
     /// If the value is neither true nor false.
-    pub fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+    pub(super) fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
         self.value(name, "true or false", parse_switch)
     }
 
     /// Returns the key as written at the source of its value, for error messages.
     #[must_use]
-    pub fn name_of(&self, name: &'static str) -> String {
+    pub(super) fn name_of(&self, name: &'static str) -> String {
         self.get(name)
             .map_or(name.to_owned(), |(key, raw)| raw.source.name_of(key))
     }
@@ -183,7 +183,7 @@ fn missing(name: &'static str) -> ConfigError {
 
 /// Returns the lowest layer: the defaults of all keys.
 #[must_use]
-pub fn defaults() -> Layer {
+pub(super) fn defaults() -> Layer {
     keys::all()
         .map(|key| {
             (
@@ -198,7 +198,7 @@ pub fn defaults() -> Layer {
 ///
 /// # Errors
 /// If a variable is not UTF-8.
-pub fn environment(env: &impl Fn(&str) -> Option<OsString>) -> Result<Layer, ConfigError> {
+pub(super) fn environment(env: &impl Fn(&str) -> Option<OsString>) -> Result<Layer, ConfigError> {
     let mut layer = Layer::new();
     for key in keys::all() {
         let Some(value) = env(&key.variable()) else {

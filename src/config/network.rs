@@ -4,7 +4,7 @@ use bitcoin::Network;
 
 /// Returns the default port of bitcoind's RPC server.
 #[must_use]
-pub fn bitcoind_rpc_port(network: Network) -> u16 {
+pub(super) fn bitcoind_rpc_port(network: Network) -> u16 {
     match network {
         Network::Bitcoin => 8332,
         Network::Testnet => 18332,
@@ -16,7 +16,7 @@ pub fn bitcoind_rpc_port(network: Network) -> u16 {
 
 /// Returns the network's subdirectory of bitcoind's data directory; empty for mainnet.
 #[must_use]
-pub fn bitcoind_subdir(network: Network) -> &'static str {
+pub(super) fn bitcoind_subdir(network: Network) -> &'static str {
     match network {
         Network::Bitcoin => "",
         Network::Testnet => "testnet3",

@@ -35,13 +35,13 @@ const POLL_INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(60);
 
 /// Looks up environment variables.
-pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+pub(super) type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Validates all values.
 ///
 /// # Errors
 /// [`ConfigError`] for the first invalid value or conflict.
-pub fn check(layers: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
+pub(super) fn check(layers: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
     let network = layers.value("network", NETWORK_NAMES, network_by_name)?;
     Ok(Config {
         network,
@@ -223,7 +223,11 @@ fn log(layers: &Layers) -> Result<Log, ConfigError> {
 }
 
 /// Returns the value of a key as a path, with `~` expanded.
-pub fn path(layers: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
+pub(super) fn path(
+    layers: &Layers,
+    name: &'static str,
+    env: &Env<'_>,
+) -> Result<PathBuf, ConfigError> {
     let text = layers.value(name, "a path", |text| {
         (!text.is_empty()).then(|| text.to_owned())
     })?;
@@ -234,7 +238,7 @@ pub fn path(layers: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBu
 ///
 /// # Errors
 /// If HOME is needed but not set.
-pub fn expand(text: &str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
+pub(super) fn expand(text: &str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
     let expanded = expand_home(text, env("HOME"));
     expanded.map_err(|ampd_files::NoHome { path }| ConfigError::NoHome { path })
 }

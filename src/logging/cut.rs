@@ -27,7 +27,7 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
 /// Formats at most `max_bytes` of a text; returns true with it if that is all of it. The rest is not
 /// formatted, which is expensive: LDK writes text from peers character by character.
 #[must_use]
-pub fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> (String, bool) {
+pub(super) fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> (String, bool) {
     let mut beginning = Beginning {
         text: String::new(),
         max_bytes,

@@ -26,6 +26,7 @@ pub(super) struct NodeSnapshot {
 impl Cut for NodeSnapshot {
     /// Does not use `encode()`, which first walks the whole manager, under all its locks, just to
     /// compute the length.
+    #[expect(clippy::expect_used, reason = "writing to a vector never fails")]
     fn manager_snapshot(&self) -> Vec<u8> {
         let expected = self.last_length.load(Ordering::Relaxed) + SPARE_CAPACITY;
         let mut bytes = Vec::with_capacity(expected);

@@ -36,7 +36,7 @@ struct Connections {
 
 impl Inbound {
     /// Adds a connection, which `close` closes. Returns its number.
-    pub fn add(&self, address: SocketAddr, close: CancellationToken) -> u64 {
+    pub(super) fn add(&self, address: SocketAddr, close: CancellationToken) -> u64 {
         let mut connections = self.connections();
         let number = connections.next;
         connections.next += 1;
@@ -46,7 +46,7 @@ impl Inbound {
     }
 
     /// Removes a closed connection.
-    pub fn remove(&self, number: u64) {
+    pub(super) fn remove(&self, number: u64) {
         let mut connections = self.connections();
         let Some((address, _)) = connections.open.remove(&number) else {
             return;
@@ -64,7 +64,7 @@ impl Inbound {
     /// Connections from the addresses in `known` are not closed.
     ///
     /// `known` returns the addresses of channel peers; it is slow and called only at a limit.
-    pub fn make_room(
+    pub(super) fn make_room(
         &self,
         address: SocketAddr,
         bounds: Bounds,

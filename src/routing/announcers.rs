@@ -31,7 +31,7 @@ const MAX_PEERS: usize = 1_000;
 
 /// The result of checking a channel announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub(super) enum Finding {
     /// The channel exists.
     Valid,
     /// The channel is closed. Peers that do not check the chain keep such channels for two weeks.
@@ -41,7 +41,7 @@ pub enum Finding {
 }
 
 /// The announcement records of our peers.
-pub struct Announcers {
+pub(super) struct Announcers {
     known: Mutex<Known>,
 }
 
@@ -77,17 +77,17 @@ impl Default for Announcers {
 impl Announcers {
     /// Takes one look-up from the peer's allowance. Returns false if there is none left; if it returns true,
     /// report the result with [`Announcers::found`].
-    pub fn may_ask(&self, peer: &PublicKey) -> bool {
+    pub(super) fn may_ask(&self, peer: &PublicKey) -> bool {
         self.known().may_ask(peer, Instant::now())
     }
 
     /// Records the result of checking an announcement of this peer. Returns true if that bans the peer.
-    pub fn found(&self, peer: &PublicKey, finding: Finding) -> bool {
+    pub(super) fn found(&self, peer: &PublicKey, finding: Finding) -> bool {
         self.known().found(peer, finding, Instant::now())
     }
 
     /// Returns whether the peer is banned.
-    pub fn is_banned(&self, peer: &PublicKey) -> bool {
+    pub(super) fn is_banned(&self, peer: &PublicKey) -> bool {
         self.known().is_banned(peer, Instant::now())
     }
 

@@ -11,7 +11,7 @@ use super::query::{MIN_PART_MSAT, NoRoute};
 
 /// An amount to split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whole {
+pub(super) struct Whole {
     pub amount_msat: u64,
     /// The maximum number of paths.
     pub parts: u32,
@@ -24,7 +24,7 @@ pub struct Whole {
 ///
 /// # Errors
 /// The error of the search for the largest part.
-pub fn split(
+pub(super) fn split(
     whole: Whole,
     mut search: impl FnMut(u64, u32) -> Result<Vec<Path>, NoRoute>,
 ) -> Result<Vec<Path>, NoRoute> {
@@ -46,7 +46,7 @@ pub fn split(
 ///
 /// # Errors
 /// [`NoRoute::NoPath`] if no path carries the remainder; then nothing should be sent.
-pub fn in_pieces(
+pub(super) fn in_pieces(
     whole: Whole,
     mut search: impl FnMut(u64, &[Path]) -> Result<Path, NoRoute>,
 ) -> Result<Vec<Path>, NoRoute> {

@@ -12,11 +12,11 @@ use lightning::routing::gossip::{NodeAlias, NodeId};
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::util::ser::Writeable;
 
-pub const REGTEST: ChainHash = ChainHash::REGTEST;
-pub const NETWORK: Network = Network::Regtest;
+pub(super) const REGTEST: ChainHash = ChainHash::REGTEST;
+pub(super) const NETWORK: Network = Network::Regtest;
 
 /// Returns the Unix time of an hour ago, in seconds. LDK rejects updates older than two weeks.
-pub fn start() -> u32 {
+pub(super) fn start() -> u32 {
     static START: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
     *START.get_or_init(|| {
         let now = std::time::SystemTime::now()
@@ -26,26 +26,26 @@ pub fn start() -> u32 {
     })
 }
 
-pub fn secret(number: u8) -> SecretKey {
+pub(super) fn secret(number: u8) -> SecretKey {
     SecretKey::from_slice(&[number; 32]).unwrap()
 }
 
-pub fn public(number: u8) -> PublicKey {
+pub(super) fn public(number: u8) -> PublicKey {
     secret(number).public_key(&Secp256k1::new())
 }
 
-pub fn node_id(number: u8) -> NodeId {
+pub(super) fn node_id(number: u8) -> NodeId {
     NodeId::from_pubkey(&public(number))
 }
 
-pub fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
+pub(super) fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
     let digest = sha256d::Hash::hash(&contents.encode()).to_byte_array();
     Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
 }
 
 /// Returns the announcement of a channel between these nodes, lower key first (BOLT 7), with funding keys 3
 /// and 4.
-pub fn announcement_between(scid: u64, nodes: [u8; 2]) -> ChannelAnnouncement {
+pub(super) fn announcement_between(scid: u64, nodes: [u8; 2]) -> ChannelAnnouncement {
     let [one, two] = in_order(nodes);
     let contents = UnsignedChannelAnnouncement {
         features: ChannelFeatures::empty(),
@@ -67,7 +67,7 @@ pub fn announcement_between(scid: u64, nodes: [u8; 2]) -> ChannelAnnouncement {
 }
 
 /// Returns the update of one side of the channel between these nodes, timestamped `seconds` after [`start`].
-pub fn update_between(scid: u64, nodes: [u8; 2], side: u8, seconds: u32) -> ChannelUpdate {
+pub(super) fn update_between(scid: u64, nodes: [u8; 2], side: u8, seconds: u32) -> ChannelUpdate {
     let contents = UnsignedChannelUpdate {
         chain_hash: REGTEST,
         short_channel_id: scid,
@@ -87,7 +87,7 @@ pub fn update_between(scid: u64, nodes: [u8; 2], side: u8, seconds: u32) -> Chan
     }
 }
 
-pub fn node_announcement(number: u8) -> NodeAnnouncement {
+pub(super) fn node_announcement(number: u8) -> NodeAnnouncement {
     let contents = UnsignedNodeAnnouncement {
         features: NodeFeatures::empty(),
         timestamp: start(),

@@ -14,7 +14,7 @@ const NODE: u16 = 0x2000;
 
 /// A failure returned by the final node (BOLT 4).
 #[derive(Clone)]
-pub enum Answer {
+pub(crate) enum Answer {
     Code {
         code: u16,
         data: Vec<u8>,
@@ -25,7 +25,7 @@ pub enum Answer {
 
 impl Answer {
     /// Returns the message with this answer, encrypted with the secret shared with the payer.
-    pub fn replace(&self, message: &UpdateFailHTLC, secret: &[u8; 32]) -> UpdateFailHTLC {
+    pub(crate) fn replace(&self, message: &UpdateFailHTLC, secret: &[u8; 32]) -> UpdateFailHTLC {
         let packet = match self {
             Self::Code { code, data } => packet(*code, data, secret),
             Self::Garbage => vec![0x55; 292],

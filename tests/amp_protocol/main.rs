@@ -52,6 +52,13 @@
 //! keysend, non-AMP invoices), `outages` (temporary failures) and `answers` (each failure that a receiver may
 //! return).
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 mod announcements;
 mod answers;
 mod closing;

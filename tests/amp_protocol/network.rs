@@ -25,16 +25,16 @@ use lightning::util::test_utils::TestKeysInterface;
 
 use crate::answers::Answer;
 
-pub type TestNode = Node<'static, 'static, 'static>;
-pub type TestManager = TestChannelManager<'static, 'static>;
-pub type TestGateway = Gateway<&'static TestManager, &'static TestKeysInterface>;
-pub type TestHandler = ChannelMessages<Arc<TestGateway>>;
+pub(crate) type TestNode = Node<'static, 'static, 'static>;
+pub(crate) type TestManager = TestChannelManager<'static, 'static>;
+pub(crate) type TestGateway = Gateway<&'static TestManager, &'static TestKeysInterface>;
+pub(crate) type TestHandler = ChannelMessages<Arc<TestGateway>>;
 
 /// The default number of blocks until the receiver's HTLC expires.
-pub const FINAL_DELTA: u32 = 100;
+pub(crate) const FINAL_DELTA: u32 = 100;
 
 /// A network of nodes; delivers their messages to each other.
-pub struct Network {
+pub(crate) struct Network {
     pub nodes: Vec<TestNode>,
     pub gateways: Vec<Arc<TestGateway>>,
     /// What the peers' messages pass before the gateways.
@@ -50,7 +50,7 @@ pub struct Network {
 }
 
 /// An HTLC to send.
-pub struct Outgoing<'a> {
+pub(crate) struct Outgoing<'a> {
     pub from: usize,
     /// The nodes after the sender and the channels to them; the last node is the receiver.
     pub hops: &'a [(usize, u64)],
@@ -64,12 +64,12 @@ pub struct Outgoing<'a> {
 
 impl Network {
     /// Creates connected nodes without channels.
-    pub fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::with_handlers(count, |_, _, handler| handler)
     }
 
     /// Like [`Network::new`], with `set` configuring each handler.
-    pub fn with_handlers(
+    pub(crate) fn with_handlers(
         count: usize,
         set: impl Fn(usize, &TestNode, TestHandler) -> TestHandler,
     ) -> Self {
@@ -77,7 +77,7 @@ impl Network {
     }
 
     /// Like [`Network::new`], but channels become usable after `depth` confirmations.
-    pub fn with_minimum_depth(count: usize, depth: u32) -> Self {
+    pub(crate) fn with_minimum_depth(count: usize, depth: u32) -> Self {
         let mut config = test_default_channel_config();
         config.channel_handshake_config.minimum_depth = depth;
         Self::of(nodes(count, Some(config)), |_, _, handler| handler)
@@ -111,13 +111,13 @@ impl Network {
     }
 
     /// Opens a channel between two nodes and returns its short channel id.
-    pub fn channel(&self, a: usize, b: usize) -> u64 {
+    pub(crate) fn channel(&self, a: usize, b: usize) -> u64 {
         self.channel_of(a, b, 100_000)
     }
 
     /// Opens a channel of `sat`, nearly all on the first node's side. LDK's test nodes allow a tenth of a
     /// channel to be in flight.
-    pub fn channel_of(&self, a: usize, b: usize, sat: u64) -> u64 {
+    pub(crate) fn channel_of(&self, a: usize, b: usize, sat: u64) -> u64 {
         let nodes = &self.nodes;
         let (update, ..) = create_announced_chan_between_nodes_with_value(nodes, a, b, sat, 10_001);
         // Only these two have seen the confirming blocks.
@@ -130,13 +130,13 @@ impl Network {
         update.contents.short_channel_id
     }
 
-    pub fn height(&self) -> u32 {
+    pub(crate) fn height(&self) -> u32 {
         let heights = self.nodes.iter().map(|node| node.best_block_info().1);
         heights.max().unwrap()
     }
 
     /// Connects this many empty blocks to every node.
-    pub fn mine(&self, blocks: u32) {
+    pub(crate) fn mine(&self, blocks: u32) {
         for node in &self.nodes {
             connect_blocks(node, blocks);
         }
@@ -151,14 +151,14 @@ impl Network {
     }
 
     /// Disconnects two nodes; messages in flight between them are lost.
-    pub fn disconnect(&self, a: usize, b: usize) {
+    pub(crate) fn disconnect(&self, a: usize, b: usize) {
         for (node, other) in [(a, b), (b, a)] {
             self.handler(node).peer_disconnected(self.id(other));
         }
     }
 
     /// Reconnects two nodes.
-    pub fn reconnect(&self, a: usize, b: usize) {
+    pub(crate) fn reconnect(&self, a: usize, b: usize) {
         for (node, other, inbound) in [(a, b, true), (b, a, false)] {
             let init = Init {
                 features: self.nodes[other].node.init_features(),
@@ -173,12 +173,12 @@ impl Network {
         self.run_until_idle();
     }
 
-    pub fn id(&self, node: usize) -> PublicKey {
+    pub(crate) fn id(&self, node: usize) -> PublicKey {
         self.nodes[node].node.get_our_node_id()
     }
 
     /// Delivers messages and processes HTLCs until all nodes are idle.
-    pub fn run_until_idle(&self) {
+    pub(crate) fn run_until_idle(&self) {
         loop {
             let mut quiet = true;
             for (i, node) in self.nodes.iter().enumerate() {
@@ -258,7 +258,7 @@ impl Network {
     }
 
     /// Returns the events of one node, including follow-up events.
-    pub fn events(&self, i: usize) -> Vec<Event> {
+    pub(crate) fn events(&self, i: usize) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
             let more = self.nodes[i].node.get_and_clear_pending_events();
@@ -271,7 +271,7 @@ impl Network {
     }
 
     /// Sends `amount_msat` from the first node over the given nodes and channels.
-    pub fn send(
+    pub(crate) fn send(
         &self,
         hops: &[(usize, u64)],
         amount_msat: u64,
@@ -290,7 +290,7 @@ impl Network {
         });
     }
 
-    pub fn send_htlc(&self, htlc: Outgoing<'_>) {
+    pub(crate) fn send_htlc(&self, htlc: Outgoing<'_>) {
         let hop = |(position, (node, scid)): (usize, &(usize, u64))| {
             let last = position + 1 == htlc.hops.len();
             RouteHop {
@@ -331,6 +331,6 @@ fn nodes(count: usize, config: Option<UserConfig>) -> Vec<TestNode> {
 }
 
 /// Returns the node's own envelope key.
-pub fn envelope_key(i: usize) -> EnvelopeKey {
+pub(crate) fn envelope_key(i: usize) -> EnvelopeKey {
     EnvelopeKey::from_seed(&[i as u8; 32])
 }

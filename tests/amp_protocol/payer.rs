@@ -28,13 +28,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A channel's routing policy as the payer knows it.
 #[derive(Clone, Copy)]
-pub struct Policy {
+pub(crate) struct Policy {
     pub fee_base_msat: u32,
     /// CLTV delta in blocks.
     pub cltv_delta: u16,
 }
 
-pub struct Payer {
+pub(crate) struct Payer {
     manager: &'static TestManager,
     graph: Arc<NetworkGraph>,
     runtime: Runtime,
@@ -44,7 +44,7 @@ pub struct Payer {
 }
 
 impl Payer {
-    pub fn new(network: &Network, node: usize) -> Self {
+    pub(crate) fn new(network: &Network, node: usize) -> Self {
         let manager = network.nodes[node].node;
         let graph = NetworkGraph::new(Chain::Testnet, Arc::new(LdkLogger));
         let graph = Arc::new(graph);
@@ -62,7 +62,7 @@ impl Payer {
     }
 
     /// Closes and reopens the store, as if everything but LDK had crashed.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         // Stop the tasks as well: a payment waiting to retry must not run next to its restored copy.
         let before = std::mem::replace(&mut self.runtime, runtime());
         before.shutdown_timeout(Duration::from_secs(60));
@@ -74,7 +74,13 @@ impl Payer {
     }
 
     /// Adds a channel between other nodes to the payer's graph.
-    pub fn learn_channel(&self, network: &Network, scid: u64, ends: [usize; 2], policy: Policy) {
+    pub(crate) fn learn_channel(
+        &self,
+        network: &Network,
+        scid: u64,
+        ends: [usize; 2],
+        policy: Policy,
+    ) {
         let id = |node: usize| NodeId::from_pubkey(&network.nodes[node].node.get_our_node_id());
         let mut nodes = ends.map(id);
         nodes.sort();
@@ -98,12 +104,12 @@ impl Payer {
     }
 
     /// Sets the policy of both ends of a known channel. Only newer timestamps take effect.
-    pub fn learn_policy(&self, scid: u64, policy: Policy, timestamp: u32) {
+    pub(crate) fn learn_policy(&self, scid: u64, policy: Policy, timestamp: u32) {
         self.learn_policy_with_minimum(scid, policy, timestamp, 1);
     }
 
     /// Sets the policy of both ends of a known channel, including its `htlc_minimum_msat`.
-    pub fn learn_policy_with_minimum(
+    pub(crate) fn learn_policy_with_minimum(
         &self,
         scid: u64,
         policy: Policy,
@@ -128,23 +134,26 @@ impl Payer {
         }
     }
 
-    pub fn start(&self, payment: NewPayment) -> Result<watch::Receiver<PaymentView>, SendError> {
+    pub(crate) fn start(
+        &self,
+        payment: NewPayment,
+    ) -> Result<watch::Receiver<PaymentView>, SendError> {
         self.runtime.block_on(self.payments.send(payment))
     }
 
-    pub fn track(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
+    pub(crate) fn track(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
         self.payments.track(identifier).unwrap().unwrap()
     }
 
     /// Waits briefly for a change of the payment.
-    pub fn wait_for_change(&self, views: &mut watch::Receiver<PaymentView>) {
+    pub(crate) fn wait_for_change(&self, views: &mut watch::Receiver<PaymentView>) {
         self.runtime.block_on(async {
             let _ = tokio::time::timeout(POLL_INTERVAL, views.changed()).await;
         });
     }
 
     /// Returns the outgoing HTLCs in flight.
-    pub fn outgoing(&self) -> Vec<OutboundHTLCDetails> {
+    pub(crate) fn outgoing(&self) -> Vec<OutboundHTLCDetails> {
         let channels = self.manager.list_channels().into_iter();
         channels
             .flat_map(|channel| channel.pending_outbound_htlcs)
@@ -152,7 +161,7 @@ impl Payer {
     }
 
     /// Handles an event as `node::events` does.
-    pub fn handle(&self, event: Event) {
+    pub(crate) fn handle(&self, event: Event) {
         if let Some(other) = self.payments.handle(event) {
             panic!("unexpected event of the payer: {other:?}");
         }
@@ -186,7 +195,12 @@ fn open(
 }
 
 /// Returns a payment to this node with up to 16 parts, a generous fee limit and a timeout of one minute.
-pub fn payment(network: &Network, to: usize, amount_msat: u64, method: Method) -> NewPayment {
+pub(crate) fn payment(
+    network: &Network,
+    to: usize,
+    amount_msat: u64,
+    method: Method,
+) -> NewPayment {
     NewPayment {
         destination: network.nodes[to].node.get_our_node_id(),
         amount_msat,

@@ -14,24 +14,24 @@ use crate::payer::{Payer, Policy, payment};
 use crate::receiver::Receiver;
 use crate::scene::LIMITS;
 
-pub const PAYER: usize = 0;
-pub const RECEIVER: usize = 1;
-pub const FIRST_MIDDLE: usize = 2;
+pub(crate) const PAYER: usize = 0;
+pub(crate) const RECEIVER: usize = 1;
+pub(crate) const FIRST_MIDDLE: usize = 2;
 /// The channel capacity; a tenth of it may be in flight.
-pub const CHANNEL_SAT: u64 = 1_000_000;
+pub(crate) const CHANNEL_SAT: u64 = 1_000_000;
 /// An amount in msat that needs exactly two routes.
-pub const TWO_ROUTES_MSAT: u64 = 150_000_000;
+pub(crate) const TWO_ROUTES_MSAT: u64 = 150_000_000;
 /// An amount in msat that one route can carry.
-pub const ONE_ROUTE_MSAT: u64 = 50_000_000;
+pub(crate) const ONE_ROUTE_MSAT: u64 = 50_000_000;
 
 /// A route over one intermediate node, identified by its second channel's short channel id.
-pub struct Route {
+pub(crate) struct Route {
     pub middle: usize,
     pub scid: u64,
     pub policy: Policy,
 }
 
-pub struct Scene {
+pub(crate) struct Scene {
     pub network: Network,
     pub payer: Payer,
     pub receiver: Receiver,
@@ -40,17 +40,17 @@ pub struct Scene {
 
 impl Scene {
     /// Creates routes that carry 100,000 sat each, not yet known to the payer.
-    pub fn new(routes: usize) -> Self {
+    pub(crate) fn new(routes: usize) -> Self {
         Self::with(routes, LIMITS, CHANNEL_SAT)
     }
 
     /// Creates routes that carry half of what is announced to the payer.
-    pub fn with_low_capacity_routes(routes: usize) -> Self {
+    pub(crate) fn with_low_capacity_routes(routes: usize) -> Self {
         Self::with(routes, LIMITS, CHANNEL_SAT / 2)
     }
 
     /// Creates a receiver that refuses AMP payments without an invoice.
-    pub fn without_accept_amp(routes: usize) -> Self {
+    pub(crate) fn without_accept_amp(routes: usize) -> Self {
         let limits = Limits {
             accept_amp: false,
             ..LIMITS
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// Announces these routes to the payer with their actual policies.
-    pub fn announce_routes(&self, routes: impl IntoIterator<Item = usize>) {
+    pub(crate) fn announce_routes(&self, routes: impl IntoIterator<Item = usize>) {
         for route in routes {
             let Route {
                 middle,
@@ -97,7 +97,7 @@ impl Scene {
     }
 
     /// Announces the actual policies of routes that the payer already knows.
-    pub fn update_routes(&self, routes: impl IntoIterator<Item = usize>) {
+    pub(crate) fn update_routes(&self, routes: impl IntoIterator<Item = usize>) {
         for route in routes {
             let Route { scid, policy, .. } = self.routes[route];
             self.payer.learn_policy(scid, policy, 2);
@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// Announces this route to the payer with an outdated fee, so that HTLCs over it fail.
-    pub fn announce_stale_route(&self, route: usize) {
+    pub(crate) fn announce_stale_route(&self, route: usize) {
         let Route {
             middle,
             scid,
@@ -123,11 +123,11 @@ impl Scene {
     }
 
     /// Disconnects this route's intermediate node from the receiver.
-    pub fn disconnect_from_receiver(&self, route: usize) {
+    pub(crate) fn disconnect_from_receiver(&self, route: usize) {
         self.network.disconnect(self.routes[route].middle, RECEIVER);
     }
 
-    pub fn reconnect_to_receiver(&self, route: usize) {
+    pub(crate) fn reconnect_to_receiver(&self, route: usize) {
         self.network.reconnect(self.routes[route].middle, RECEIVER);
     }
 
@@ -137,13 +137,13 @@ impl Scene {
     }
 
     /// Returns an AMP payment to the receiver's public key, or to this payment address.
-    pub fn amp(&self, amount_msat: u64, payment_addr: Option<PaymentAddr>) -> NewPayment {
+    pub(crate) fn amp(&self, amount_msat: u64, payment_addr: Option<PaymentAddr>) -> NewPayment {
         let method = Method::Amp { payment_addr };
         payment(&self.network, RECEIVER, amount_msat, method)
     }
 
     /// Delivers messages and handles events until all nodes are idle.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         loop {
             self.network.run_until_idle();
             let mut moved = self.receiver.handle_events();
@@ -161,7 +161,7 @@ impl Scene {
     }
 
     /// Runs the network until the payment satisfies the condition.
-    pub fn run_until(
+    pub(crate) fn run_until(
         &self,
         views: &mut watch::Receiver<PaymentView>,
         condition: impl Fn(&PaymentView) -> bool,
@@ -176,17 +176,17 @@ impl Scene {
         }
     }
 
-    pub fn start(&self, payment: NewPayment) -> watch::Receiver<PaymentView> {
+    pub(crate) fn start(&self, payment: NewPayment) -> watch::Receiver<PaymentView> {
         self.payer.start(payment).unwrap()
     }
 
-    pub fn pay(&self, payment: NewPayment) -> PaymentView {
+    pub(crate) fn pay(&self, payment: NewPayment) -> PaymentView {
         let mut views = self.start(payment);
         self.run_until(&mut views, PaymentView::is_final)
     }
 
     /// Runs the network until the receiver holds at least this many shards.
-    pub fn run_until_held(
+    pub(crate) fn run_until_held(
         &self,
         views: &mut watch::Receiver<PaymentView>,
         htlcs: usize,
@@ -200,34 +200,34 @@ impl Scene {
     }
 
     /// Times out all sets held by the receiver.
-    pub fn expire_sets(&self) {
+    pub(crate) fn expire_sets(&self) {
         self.receiver.registry.expire_sets(now() + 121);
     }
 }
 
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since.as_secs()
 }
 
-pub fn set_of(view: &PaymentView) -> SetId {
+pub(crate) fn set_of(view: &PaymentView) -> SetId {
     SetId::from_bytes(view.record.identifier)
 }
 
-pub fn in_state(view: &PaymentView, state: AttemptState) -> Vec<&AttemptRecord> {
+pub(crate) fn in_state(view: &PaymentView, state: AttemptState) -> Vec<&AttemptRecord> {
     let attempts = view.attempts.iter();
     attempts.filter(|attempt| attempt.state == state).collect()
 }
 
 #[track_caller]
-pub fn assert_failed(view: &PaymentView, reason: FailureReason) {
+pub(crate) fn assert_failed(view: &PaymentView, reason: FailureReason) {
     assert_eq!(view.record.state, PaymentState::Failed);
     assert_eq!(view.record.failure_reason, reason);
     assert!(in_state(view, AttemptState::Succeeded).is_empty());
 }
 
 #[track_caller]
-pub fn assert_succeeded(view: &PaymentView) {
+pub(crate) fn assert_succeeded(view: &PaymentView) {
     let ended = (view.record.state, view.record.failure_reason);
     assert_eq!(ended, (PaymentState::Succeeded, FailureReason::None));
     let settled = in_state(view, AttemptState::Succeeded);

@@ -24,7 +24,7 @@ use crate::network::{Network, TestManager, envelope_key};
 
 /// A set as stored, with the states of its HTLCs.
 #[derive(Debug, PartialEq, Eq)]
-pub struct StoredSet {
+pub(crate) struct StoredSet {
     pub state: HtlcState,
     pub amt_paid_msat: u64,
     /// In order of arrival if all arrived over one channel.
@@ -32,7 +32,7 @@ pub struct StoredSet {
 }
 
 /// A node that receives payments.
-pub struct Receiver {
+pub(crate) struct Receiver {
     manager: &'static TestManager,
     port: Arc<dyn InboundHtlcs>,
     envelope_key: EnvelopeKey,
@@ -46,7 +46,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub fn new(network: &Network, node: usize, limits: Limits) -> Self {
+    pub(crate) fn new(network: &Network, node: usize, limits: Limits) -> Self {
         let manager = network.nodes[node].node;
         let gateway = network.gateways[node].clone();
         let port: Arc<dyn InboundHtlcs> = Arc::new(ManagerInboundHtlcs::new(manager, gateway));
@@ -67,18 +67,18 @@ impl Receiver {
     }
 
     /// Applies these changes, then closes and reopens the store.
-    pub fn restart_after(&mut self, changes: Vec<Box<dyn Change>>) {
+    pub(crate) fn restart_after(&mut self, changes: Vec<Box<dyn Change>>) {
         self.store.submit(changes);
         self.store.close().unwrap();
         (self.store, self.registry) = open(&self.directory, &self.port, &self.runtime, self.limits);
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.restart_after(Vec::new());
     }
 
     /// Passes LDK's events to the registry. Returns false if there were none.
-    pub fn handle_events(&self) -> bool {
+    pub(crate) fn handle_events(&self) -> bool {
         let any = Cell::new(false);
         self.manager.process_pending_events(&|event| {
             if self.keep_events.get() {
@@ -102,18 +102,18 @@ impl Receiver {
         }
     }
 
-    pub fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+    pub(crate) fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
         let settled = self.registry.settle_hold(preimage.0);
         self.runtime.block_on(settled)
     }
 
     /// Returns the HTLCs of the invoice with this add index.
-    pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
+    pub(crate) fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
         self.store().htlcs_of_invoice(add_index).unwrap()
     }
 
     /// Adds a static invoice.
-    pub fn add_amp_invoice(&self, value_msat: u64) -> InvoiceRecord {
+    pub(crate) fn add_amp_invoice(&self, value_msat: u64) -> InvoiceRecord {
         self.add(NewInvoice {
             purpose: Purpose::Amp,
             value_msat,
@@ -121,29 +121,29 @@ impl Receiver {
         })
     }
 
-    pub fn add(&self, new: NewInvoice) -> InvoiceRecord {
+    pub(crate) fn add(&self, new: NewInvoice) -> InvoiceRecord {
         self.runtime.block_on(self.registry.add(new)).unwrap()
     }
 
-    pub fn cancel(&self, by: &InvoiceRef) {
+    pub(crate) fn cancel(&self, by: &InvoiceRef) {
         self.runtime.block_on(self.registry.cancel(by)).unwrap();
     }
 
-    pub fn set_enabled(&self, by: &InvoiceRef, enabled: bool) {
+    pub(crate) fn set_enabled(&self, by: &InvoiceRef, enabled: bool) {
         let done = self.registry.set_enabled(by, enabled);
         self.runtime.block_on(done).unwrap();
     }
 
-    pub fn subscribe_single(&self, by: &InvoiceRef) -> SingleSubscription {
+    pub(crate) fn subscribe_single(&self, by: &InvoiceRef) -> SingleSubscription {
         self.registry.subscribe_single(by).unwrap()
     }
 
-    pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
+    pub(crate) fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
         self.runtime.block_on(changes.next()).unwrap().unwrap()
     }
 
     /// Runs the registry's timers on the real clock until the condition holds.
-    pub fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
         let stop = CancellationToken::new();
         let (registry, ended) = (self.registry.clone(), stop.clone());
         let timers = self
@@ -155,21 +155,21 @@ impl Receiver {
     }
 
     /// Returns the store after everything queued so far is on disk.
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         let ticket = self.store.submit(Vec::new());
         self.runtime.block_on(self.store.durable(ticket));
         &self.store
     }
 
-    pub fn set(&self, set_id: SetId) -> Option<SetRecord> {
+    pub(crate) fn set(&self, set_id: SetId) -> Option<SetRecord> {
         self.store().set(set_id.as_bytes()).unwrap()
     }
 
-    pub fn htlcs(&self, set_id: SetId) -> Vec<HtlcRecord> {
+    pub(crate) fn htlcs(&self, set_id: SetId) -> Vec<HtlcRecord> {
         self.store().htlcs_of_set(set_id.as_bytes()).unwrap()
     }
 
-    pub fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
+    pub(crate) fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
         let htlcs = self.htlcs(set_id).iter().map(|htlc| htlc.state).collect();
         self.set(set_id).map(|set| StoredSet {
             state: set.state,
@@ -178,7 +178,7 @@ impl Receiver {
         })
     }
 
-    pub fn invoices(&self) -> Vec<InvoiceRecord> {
+    pub(crate) fn invoices(&self) -> Vec<InvoiceRecord> {
         let page = InvoicePage {
             limit: u64::MAX,
             ..InvoicePage::default()

@@ -15,7 +15,7 @@ const PAYER: usize = 0;
 const RECEIVER: usize = 1;
 const OTHER_PAYER: usize = 2;
 
-pub const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     accept_amp: true,
     accept_keysend: true,
     set: SetLimits {
@@ -29,26 +29,26 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// Returns a set id for tests.
-pub const fn set(number: u8) -> SetId {
+pub(crate) const fn set(number: u8) -> SetId {
     SetId::from_bytes([number; 32])
 }
 
-pub fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
+pub(crate) fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
     PaymentAddr::from_bytes(invoice.payment_addr)
 }
 
 /// Returns a stored set whose HTLCs are held.
-pub fn held(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
+pub(crate) fn held(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
     stored_set(HtlcState::Accepted, amt_paid_msat, htlcs)
 }
 
 /// Returns a stored set of which every HTLC is settled.
-pub fn settled(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
+pub(crate) fn settled(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
     stored_set(HtlcState::Settled, amt_paid_msat, htlcs)
 }
 
 /// Returns a stored set of which every HTLC is canceled.
-pub fn canceled(htlcs: usize) -> Option<StoredSet> {
+pub(crate) fn canceled(htlcs: usize) -> Option<StoredSet> {
     stored_set(HtlcState::Canceled, 0, htlcs)
 }
 
@@ -60,7 +60,7 @@ fn stored_set(state: HtlcState, amt_paid_msat: u64, htlcs: usize) -> Option<Stor
     })
 }
 
-pub struct Scene {
+pub(crate) struct Scene {
     pub network: Network,
     pub receiver: Receiver,
     /// Each payer with its channel.
@@ -70,15 +70,15 @@ pub struct Scene {
 
 impl Scene {
     /// Creates one payer with a channel to the receiver.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(LIMITS)
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         Self::build(&[PAYER], limits)
     }
 
-    pub fn with_two_payers() -> Self {
+    pub(crate) fn with_two_payers() -> Self {
         Self::build(&[PAYER, OTHER_PAYER], LIMITS)
     }
 
@@ -94,12 +94,12 @@ impl Scene {
     }
 
     /// Sends the shard and runs all nodes until idle.
-    pub fn send(&self, shard: &Shard) -> PaymentId {
+    pub(crate) fn send(&self, shard: &Shard) -> PaymentId {
         self.send_from(0, shard)
     }
 
     /// Sends as the first (0) or second (1) payer.
-    pub fn send_from(&self, payer: usize, shard: &Shard) -> PaymentId {
+    pub(crate) fn send_from(&self, payer: usize, shard: &Shard) -> PaymentId {
         let (from, scid) = self.channels[payer];
         let id = self.attempts.next_id();
         self.network.send_htlc(Outgoing {
@@ -115,12 +115,12 @@ impl Scene {
         id
     }
 
-    pub fn send_all(&self, shards: &[Shard]) -> Vec<PaymentId> {
+    pub(crate) fn send_all(&self, shards: &[Shard]) -> Vec<PaymentId> {
         shards.iter().map(|shard| self.send(shard)).collect()
     }
 
     /// Sends a keysend with this preimage through the payer's own LDK.
-    pub fn send_keysend(
+    pub(crate) fn send_keysend(
         &self,
         preimage: PaymentPreimage,
         amount_msat: u64,
@@ -140,7 +140,7 @@ impl Scene {
     }
 
     /// Returns an HTLC that pays `amount_msat` to a regular (non-AMP) invoice of the receiver.
-    pub fn regular(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
+    pub(crate) fn regular(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
         let receiver = self.network.nodes[RECEIVER].node;
         // The registry here uses other keys than the test node, so take the secret from LDK.
         let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
@@ -150,7 +150,7 @@ impl Scene {
     }
 
     /// Delivers messages and handles events until all nodes are idle.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         loop {
             self.network.run_until_idle();
             let mut moved = self.receiver.handle_events();
@@ -167,45 +167,45 @@ impl Scene {
     }
 
     /// Connects this many blocks, after delivering everything in flight.
-    pub fn mine(&self, blocks: u32) {
+    pub(crate) fn mine(&self, blocks: u32) {
         self.run();
         self.network.mine(blocks);
         self.run();
     }
 
     /// Expires the registry's sets as of this Unix time in seconds.
-    pub fn expire_sets_at(&self, now: u64) {
+    pub(crate) fn expire_sets_at(&self, now: u64) {
         self.receiver.registry.expire_sets(now);
         self.run();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.receiver.restart();
         self.run();
     }
 
-    pub fn outcome(&self, attempt: &PaymentId) -> Outcome {
+    pub(crate) fn outcome(&self, attempt: &PaymentId) -> Outcome {
         self.attempts.outcome(attempt)
     }
 
-    pub fn outcomes(&self, attempts: &[PaymentId]) -> Vec<Outcome> {
+    pub(crate) fn outcomes(&self, attempts: &[PaymentId]) -> Vec<Outcome> {
         attempts.iter().map(|id| self.outcome(id)).collect()
     }
 
     /// Returns PERM|15 with this shard's amount and the current height.
-    pub fn refusal(&self, shard: &Shard) -> Outcome {
+    pub(crate) fn refusal(&self, shard: &Shard) -> Outcome {
         Outcome::Refused {
             amount_msat: shard.amount_msat,
             height: self.network.height(),
         }
     }
 
-    pub fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
+    pub(crate) fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
         self.receiver.stored_set(set_id)
     }
 
     /// Asserts that the shard is refused with PERM|15 and not stored.
-    pub fn assert_refused_and_not_stored(&self, shard: &Shard, case: &str) {
+    pub(crate) fn assert_refused_and_not_stored(&self, shard: &Shard, case: &str) {
         let before = (
             self.receiver.invoices(),
             self.receiver.htlcs(shard.set_id()),
@@ -220,7 +220,7 @@ impl Scene {
     }
 
     /// Asserts that these shards together settle.
-    pub fn assert_settles(&self, shards: &[Shard]) {
+    pub(crate) fn assert_settles(&self, shards: &[Shard]) {
         let attempts = self.send_all(shards);
         assert_eq!(
             self.outcomes(&attempts),

@@ -19,7 +19,7 @@ const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
 
 /// The outcome of one HTLC as reported by the payer's LDK, with the decoded failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     InFlight,
     /// Settled with the right preimage; LDK would close the channel for any other.
     Settled,
@@ -63,7 +63,7 @@ impl Outcome {
 
 /// One HTLC of a payment. Tests modify it before sending.
 #[derive(Clone)]
-pub struct Shard {
+pub(crate) struct Shard {
     pub hash: PaymentHash,
     pub amount_msat: u64,
     pub mpp: Option<MppRecord>,
@@ -76,61 +76,61 @@ pub struct Shard {
 
 impl Shard {
     /// Sets the total of the MPP record.
-    pub fn total(mut self, total_msat: u64) -> Self {
+    pub(crate) fn total(mut self, total_msat: u64) -> Self {
         self.mpp.as_mut().unwrap().total_msat = total_msat;
         self
     }
 
-    pub fn amount(mut self, amount_msat: u64) -> Self {
+    pub(crate) fn amount(mut self, amount_msat: u64) -> Self {
         self.amount_msat = amount_msat;
         self
     }
 
-    pub fn with_share(mut self, share: Share) -> Self {
+    pub(crate) fn with_share(mut self, share: Share) -> Self {
         self.amp.as_mut().unwrap().share = share;
         self
     }
 
-    pub fn with_wrong_share(self) -> Self {
+    pub(crate) fn with_wrong_share(self) -> Self {
         self.with_share(Share::from_bytes([0xee; 32]))
     }
 
-    pub fn with_record(mut self, kind: u64, value: &[u8]) -> Self {
+    pub(crate) fn with_record(mut self, kind: u64, value: &[u8]) -> Self {
         self.records.push((kind, value.to_vec()));
         self
     }
 
-    pub fn without_mpp(mut self) -> Self {
+    pub(crate) fn without_mpp(mut self) -> Self {
         self.mpp = None;
         self
     }
 
-    pub fn without_amp(mut self) -> Self {
+    pub(crate) fn without_amp(mut self) -> Self {
         self.amp = None;
         self
     }
 
-    pub fn with_hash(mut self, hash: PaymentHash) -> Self {
+    pub(crate) fn with_hash(mut self, hash: PaymentHash) -> Self {
         self.hash = hash;
         self
     }
 
     /// Sets the HTLC's expiry to this many blocks after the newest block.
-    pub fn expiring_in(mut self, blocks: u32) -> Self {
+    pub(crate) fn expiring_in(mut self, blocks: u32) -> Self {
         self.final_delta = blocks - 1;
         self
     }
 
-    pub fn share(&self) -> &Share {
+    pub(crate) fn share(&self) -> &Share {
         &self.amp.as_ref().unwrap().share
     }
 
-    pub fn set_id(&self) -> SetId {
+    pub(crate) fn set_id(&self) -> SetId {
         self.amp.as_ref().unwrap().set_id
     }
 
     /// Returns the fields that LDK writes into the final payload.
-    pub fn onion(&self) -> RecipientOnionFields {
+    pub(crate) fn onion(&self) -> RecipientOnionFields {
         let mpp = self.mpp.map(|mpp| (8, mpp.encode()));
         let amp = self.amp.as_ref().map(|amp| (14, amp.encode().to_vec()));
         let records = mpp.into_iter().chain(amp).chain(self.records.clone());
@@ -139,7 +139,7 @@ impl Shard {
 }
 
 /// Returns LDK's fields for these records, some of which its constructors would reject.
-pub fn onion(mut records: Vec<(u64, Vec<u8>)>) -> RecipientOnionFields {
+pub(crate) fn onion(mut records: Vec<(u64, Vec<u8>)>) -> RecipientOnionFields {
     records.sort();
     let record = |(kind, value): &(u64, Vec<u8>)| [kind.encode(), value.encode()].concat();
     let list: Vec<u8> = records.iter().flat_map(record).collect();
@@ -150,7 +150,7 @@ pub fn onion(mut records: Vec<(u64, Vec<u8>)>) -> RecipientOnionFields {
 }
 
 /// An honest payer's side of a set.
-pub struct Payment {
+pub(crate) struct Payment {
     set_id: SetId,
     mpp: MppRecord,
     splitter: Splitter,
@@ -158,7 +158,7 @@ pub struct Payment {
 }
 
 impl Payment {
-    pub fn new(set_id: SetId, payment_addr: PaymentAddr, total_msat: u64) -> Self {
+    pub(crate) fn new(set_id: SetId, payment_addr: PaymentAddr, total_msat: u64) -> Self {
         let mpp = MppRecord {
             payment_addr,
             total_msat,
@@ -175,11 +175,11 @@ impl Payment {
     }
 
     /// Returns the next shard, with a new child.
-    pub fn shard(&mut self, amount_msat: u64, last: bool) -> Shard {
+    pub(crate) fn shard(&mut self, amount_msat: u64, last: bool) -> Shard {
         self.shard_with_index(amount_msat, last, self.made.into())
     }
 
-    pub fn shard_with_index(&mut self, amount_msat: u64, last: bool, index: u32) -> Shard {
+    pub(crate) fn shard_with_index(&mut self, amount_msat: u64, last: bool, index: u32) -> Shard {
         self.made += 1;
         let mut random = [self.made; 32];
         random[0] = 0x0f;
@@ -199,13 +199,13 @@ impl Payment {
     }
 
     /// Returns a failed shard's share to the splitter, to be used by later shards.
-    pub fn reclaim_share(&mut self, failed: &Shard) {
+    pub(crate) fn reclaim_share(&mut self, failed: &Shard) {
         self.splitter.merge_back(failed.share());
     }
 }
 
 /// Returns a complete payment with one shard per amount.
-pub fn shards(set_id: SetId, addr: PaymentAddr, amounts: &[u64]) -> Vec<Shard> {
+pub(crate) fn shards(set_id: SetId, addr: PaymentAddr, amounts: &[u64]) -> Vec<Shard> {
     let mut payment = Payment::new(set_id, addr, amounts.iter().sum());
     let shard = |(i, amount): (usize, &u64)| payment.shard(*amount, i + 1 == amounts.len());
     amounts.iter().enumerate().map(shard).collect()
@@ -213,10 +213,10 @@ pub fn shards(set_id: SetId, addr: PaymentAddr, amounts: &[u64]) -> Vec<Shard> {
 
 /// The HTLCs sent by all payers and their outcomes.
 #[derive(Default)]
-pub struct Attempts(RefCell<BTreeMap<[u8; 32], Outcome>>);
+pub(crate) struct Attempts(RefCell<BTreeMap<[u8; 32], Outcome>>);
 
 impl Attempts {
-    pub fn next_id(&self) -> PaymentId {
+    pub(crate) fn next_id(&self) -> PaymentId {
         let mut attempts = self.0.borrow_mut();
         let mut id = [0; 32];
         id[..8].copy_from_slice(&attempts.len().to_be_bytes());
@@ -224,12 +224,12 @@ impl Attempts {
         PaymentId(id)
     }
 
-    pub fn outcome(&self, id: &PaymentId) -> Outcome {
+    pub(crate) fn outcome(&self, id: &PaymentId) -> Outcome {
         self.0.borrow()[&id.0]
     }
 
     /// Handles an event of a paying or forwarding node.
-    pub fn handle(&self, event: Event) {
+    pub(crate) fn handle(&self, event: Event) {
         match event {
             Event::PaymentSent {
                 payment_id: Some(id),

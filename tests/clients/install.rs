@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::file;
 
 /// A directory with the npm packages.
-pub fn from_npm() -> Result<PathBuf> {
+pub(crate) fn from_npm() -> Result<PathBuf> {
     let wanted = fs::read_to_string(file("package.json"))?;
     let directory = target("npm");
     once(&directory, &wanted, || {
@@ -22,7 +22,7 @@ pub fn from_npm() -> Result<PathBuf> {
 }
 
 /// A Python environment with LNbits.
-pub fn from_pypi() -> Result<PathBuf> {
+pub(crate) fn from_pypi() -> Result<PathBuf> {
     let wanted = fs::read_to_string(file("requirements.txt"))?;
     let directory = target("python");
     once(&directory, &wanted, || {

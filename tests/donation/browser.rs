@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 /// Chromium and its WebDriver.
-pub const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
+pub(crate) const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
 /// Output of chromedriver before its port.
 const ON_PORT: &str = "started successfully on port ";
 
 /// A browser with one page, which exits when this is dropped.
-pub struct Browser {
+pub(crate) struct Browser {
     session: String,
     sender: SendRequest<Full<Bytes>>,
     driver: Child,
@@ -30,7 +30,7 @@ pub struct Browser {
 
 /// The screen on which a page is displayed.
 #[derive(Clone, Copy, Debug)]
-pub struct Screen {
+pub(crate) struct Screen {
     pub name: &'static str,
     pub width: u32,
     pub height: u32,
@@ -39,7 +39,7 @@ pub struct Screen {
 }
 
 impl Browser {
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -82,25 +82,25 @@ impl Browser {
         Ok(())
     }
 
-    pub async fn go(&mut self, url: &str) -> Result<()> {
+    pub(crate) async fn go(&mut self, url: &str) -> Result<()> {
         self.post("/url", &json!({ "url": url })).await.map(drop)
     }
 
     /// Runs a script in the page; `return` sets the result.
-    pub async fn run(&mut self, script: &str) -> Result<Value> {
+    pub(crate) async fn run(&mut self, script: &str) -> Result<Value> {
         let request = json!({ "script": script, "args": [] });
         self.post("/execute/sync", &request).await
     }
 
     /// Runs a script that passes its result to `done`.
-    pub async fn wait(&mut self, script: &str) -> Result<Value> {
+    pub(crate) async fn wait(&mut self, script: &str) -> Result<Value> {
         let script = format!("const done = arguments[0];\n{script}");
         let request = json!({ "script": script, "args": [] });
         self.post("/execute/async", &request).await
     }
 
     /// Waits until a change of the page makes a condition true.
-    pub async fn wait_until(&mut self, condition: &str) -> Result<()> {
+    pub(crate) async fn wait_until(&mut self, condition: &str) -> Result<()> {
         let script = format!(
             "const met = () => {condition};
              if (met()) return done(true);
@@ -112,20 +112,20 @@ impl Browser {
     }
 
     /// Waits until the text of an element contains `text`.
-    pub async fn wait_for_text(&mut self, selector: &str, text: &str) -> Result<()> {
+    pub(crate) async fn wait_for_text(&mut self, selector: &str, text: &str) -> Result<()> {
         let said = format!("document.querySelector({selector:?})?.textContent.includes({text:?})");
         self.wait_until(&said).await
     }
 
     /// Returns the text of an element.
-    pub async fn text(&mut self, selector: &str) -> Result<String> {
+    pub(crate) async fn text(&mut self, selector: &str) -> Result<String> {
         let script = format!("return document.querySelector({selector:?}).textContent");
         let text = self.run(&script).await?;
         Ok(text.as_str().context("the element has no text")?.to_owned())
     }
 
     /// Clicks an element with the mouse.
-    pub async fn click(&mut self, selector: &str) -> Result<()> {
+    pub(crate) async fn click(&mut self, selector: &str) -> Result<()> {
         let by = json!({ "using": "css selector", "value": selector });
         let found = self.post("/element", &by).await?;
         let id = found.as_object().and_then(|found| found.values().next());
@@ -138,20 +138,20 @@ impl Browser {
     }
 
     /// Console messages: failed scripts and violations of the content security policy.
-    pub async fn complaints(&mut self) -> Result<Vec<String>> {
+    pub(crate) async fn complaints(&mut self) -> Result<Vec<String>> {
         let log = self.post("/se/log", &json!({ "type": "browser" })).await?;
         let lines = log.as_array().context("the response has no log")?.iter();
         Ok(lines.map(|line| line["message"].to_string()).collect())
     }
 
     /// Runs a command of the Chrome DevTools protocol.
-    pub async fn devtools(&mut self, command: &str, params: Value) -> Result<Value> {
+    pub(crate) async fn devtools(&mut self, command: &str, params: Value) -> Result<Value> {
         let request = json!({ "cmd": command, "params": params });
         self.post("/goog/cdp/execute", &request).await
     }
 
     /// Switches to this screen.
-    pub async fn use_screen(&mut self, screen: Screen) -> Result<()> {
+    pub(crate) async fn use_screen(&mut self, screen: Screen) -> Result<()> {
         let size = json!({
             "width": screen.width,
             "height": screen.height,
@@ -170,14 +170,14 @@ impl Browser {
     }
 
     /// Takes a screenshot of the screen as PNG.
-    pub async fn screenshot(&mut self) -> Result<Vec<u8>> {
+    pub(crate) async fn screenshot(&mut self) -> Result<Vec<u8>> {
         let path = format!("{}/screenshot", self.session);
         let image = self.send(Method::GET, &path, &Value::Null).await?;
         Ok(BASE64_STANDARD.decode(image.as_str().context("the response has no image")?)?)
     }
 
     /// Saves a screenshot of the whole page, including what is below the screen.
-    pub async fn keep_screenshot(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn keep_screenshot(&mut self, name: &str) -> Result<()> {
         let whole = json!({ "captureBeyondViewport": true });
         let size = self.devtools("Page.getLayoutMetrics", json!({})).await?;
         let size = &size["cssContentSize"];
@@ -249,12 +249,12 @@ fn port(driver: &mut Child) -> Result<u16> {
 }
 
 /// The directory for screenshots.
-pub fn artifacts() -> PathBuf {
+pub(crate) fn artifacts() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("donation")
 }
 
 /// Decodes the only QR code in an image.
-pub fn qr_text(png: &[u8]) -> Result<String> {
+pub(crate) fn qr_text(png: &[u8]) -> Result<String> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
     decoder.set_transformations(png::Transformations::EXPAND);
     let mut reader = decoder.read_info()?;

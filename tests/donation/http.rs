@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A complete response.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     /// By lower-case name.
     pub headers: BTreeMap<String, String>,
@@ -20,22 +20,22 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn text(&self) -> Result<&str> {
+    pub(crate) fn text(&self) -> Result<&str> {
         Ok(std::str::from_utf8(&self.body)?)
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// Sends a GET request.
-pub async fn get(address: &str, path: &str) -> Result<Answer> {
+pub(crate) async fn get(address: &str, path: &str) -> Result<Answer> {
     send(address, "GET", path, "", "").await
 }
 
 /// Sends any request; additional headers end in `\r\n`.
-pub async fn send(
+pub(crate) async fn send(
     address: &str,
     method: &str,
     path: &str,
@@ -49,7 +49,7 @@ pub async fn send(
 }
 
 /// Sends any bytes and reads until the other side closes.
-pub async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
+pub(crate) async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
     // A request rejected early may find the connection closed.
     let _ = stream.write_all(bytes).await;
@@ -87,14 +87,14 @@ async fn head(reader: &mut BufReader<TcpStream>) -> Result<(u16, BTreeMap<String
 }
 
 /// An open event stream.
-pub struct Events {
+pub(crate) struct Events {
     reader: BufReader<TcpStream>,
 }
 
 impl Events {
     /// # Errors
     /// If the status is not 200.
-    pub async fn open(address: &str) -> Result<Self> {
+    pub(crate) async fn open(address: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
@@ -107,7 +107,7 @@ impl Events {
     }
 
     /// Returns the data of the next event with this name.
-    pub async fn next(&mut self, name: &str) -> Result<serde_json::Value> {
+    pub(crate) async fn next(&mut self, name: &str) -> Result<serde_json::Value> {
         let expected = format!("event: {name}\n");
         let data = timeout(LIMIT, async {
             while self.line().await? != expected {}

@@ -3,6 +3,13 @@
 //! Tests that need a browser are ignored if Chromium or its driver is not installed (`.ci/run`
 //! installs them). Screenshots are saved in `target/tmp/donation/`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 mod browser;
 mod hints;
 mod http;

@@ -21,14 +21,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 const AMOUNT_MSAT: u64 = 40_000_000;
 
 /// The preimages of both payments.
-pub struct Held {
+pub(crate) struct Held {
     settled: [u8; 32],
     canceled: [u8; 32],
 }
 
 impl Held {
     /// Lets Alice pay both invoices and waits until Bob holds the payments.
-    pub async fn start(network: &Network) -> Result<Self> {
+    pub(crate) async fn start(network: &Network) -> Result<Self> {
         let held = Self {
             settled: new_preimage(),
             canceled: new_preimage(),
@@ -41,7 +41,7 @@ impl Held {
 
     /// Lets Bob settle one and cancel the other, and waits until Alice has these results and no HTLC is
     /// left.
-    pub async fn resolve(self, network: &Network) -> Result<()> {
+    pub(crate) async fn resolve(self, network: &Network) -> Result<()> {
         let bob = network["bob"].api()?;
         let settle = SettleInvoiceMsg {
             preimage: self.settled.to_vec(),
@@ -55,7 +55,7 @@ impl Held {
     }
 
     /// Waits until one has this status, the other has failed, and no HTLC is left.
-    pub async fn wait_ended(&self, network: &Network, settled: PaymentStatus) -> Result<()> {
+    pub(crate) async fn wait_ended(&self, network: &Network, settled: PaymentStatus) -> Result<()> {
         wait_payment(network, self.settled, settled).await?;
         wait_payment(network, self.canceled, PaymentStatus::Failed).await?;
         network.wait_settled(SETTLE_LIMIT).await

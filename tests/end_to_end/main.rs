@@ -1,5 +1,12 @@
 //! Tests with real nodes on a real chain: ampd processes and bitcoind on regtest.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 mod amp;
 mod amp_invoice;
 mod ampcli;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A thread that attacks until it is stopped.
-pub struct Attacker {
+pub(crate) struct Attacker {
     stop: CancellationToken,
     tally: Tally,
     thread: Option<JoinHandle<Result<()>>>,
@@ -24,21 +24,21 @@ pub struct Attacker {
 
 /// Number of messages, connections or channels sent, depending on the attack.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Arc<AtomicU64>);
+pub(crate) struct Tally(Arc<AtomicU64>);
 
 impl Tally {
-    pub fn add(&self, count: usize) {
+    pub(crate) fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    pub fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Attacker {
     /// Runs `attack` repeatedly; errors, for example because the node closes connections, lead to a retry.
-    pub fn start<F>(attack: impl Fn(Tally) -> F + Send + 'static) -> Self
+    pub(crate) fn start<F>(attack: impl Fn(Tally) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>>,
     {
@@ -69,7 +69,7 @@ impl Attacker {
     }
 
     /// Uses as much CPU time as an attacker that sends at full speed, but sends nothing.
-    pub fn harmless() -> Self {
+    pub(crate) fn harmless() -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
@@ -88,7 +88,7 @@ impl Attacker {
     }
 
     /// Stops the attack, closes its connections, and returns how much was sent.
-    pub fn stop(mut self) -> Result<u64> {
+    pub(crate) fn stop(mut self) -> Result<u64> {
         self.stop.cancel();
         let thread = self
             .thread
@@ -101,7 +101,7 @@ impl Attacker {
     }
 
     /// How much was sent so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.tally.read()
     }
 }

@@ -25,14 +25,14 @@ const SETUP_LIMIT: Duration = Duration::from_secs(60);
 
 /// The channel and the preimage that claims its HTLC.
 #[derive(Debug)]
-pub struct Escape {
+pub(crate) struct Escape {
     point: String,
     preimage: [u8; 32],
 }
 
 impl Escape {
     /// The peer `gone` pays an invoice that the victim holds.
-    pub async fn prepare(network: &Network, sat: i64) -> Result<Self> {
+    pub(crate) async fn prepare(network: &Network, sat: i64) -> Result<Self> {
         let preimage = random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
         let victim = network["victim"].api()?;
@@ -68,7 +68,7 @@ impl Escape {
 
     /// Force-closes the channel, mines, and claims the HTLC. Returns the times until the commitment and the
     /// claim were in the mempool.
-    pub async fn run(self, network: &Network) -> Result<(Duration, Duration)> {
+    pub(crate) async fn run(self, network: &Network) -> Result<(Duration, Duration)> {
         let start = Instant::now();
         let closed = timeout(BROADCAST_TIMEOUT, self.force_close(network)).await;
         closed.context("a forced close was not in the mempool in time")??;

@@ -15,7 +15,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Sizes in bytes, and the number of file descriptors.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     pub memory: u64,
     pub descriptors: u64,
     pub log: u64,
@@ -27,14 +27,14 @@ pub struct Gauges {
 
 /// The sources of the readings.
 #[derive(Clone, Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     pid: u32,
     log: PathBuf,
     database: PathBuf,
 }
 
 impl Meter {
-    pub fn of(node: &Node) -> Result<Self> {
+    pub(crate) fn of(node: &Node) -> Result<Self> {
         Ok(Self {
             pid: node.pid()?,
             log: node.log(),
@@ -42,7 +42,7 @@ impl Meter {
         })
     }
 
-    pub fn read(&self) -> Result<Gauges> {
+    pub(crate) fn read(&self) -> Result<Gauges> {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid))?.count();
         Ok(Gauges {
             memory: self.memory()?,
@@ -74,14 +74,14 @@ fn size(file: &Path) -> u64 {
 }
 
 /// Takes readings repeatedly and keeps the maximum of each.
-pub struct Watch {
+pub(crate) struct Watch {
     before: Gauges,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Gauges>>,
 }
 
 impl Watch {
-    pub fn start(meter: Meter) -> Result<Self> {
+    pub(crate) fn start(meter: Meter) -> Result<Self> {
         let before = meter.read()?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -106,7 +106,7 @@ impl Watch {
     }
 
     /// Returns the first reading and the maximum of each value since.
-    pub fn finish(self) -> Result<(Gauges, Gauges)> {
+    pub(crate) fn finish(self) -> Result<(Gauges, Gauges)> {
         self.stop.store(true, Ordering::Relaxed);
         let most = self.thread.join();
         let most = most.map_err(|_| anyhow!("the watcher panicked"))?;

@@ -11,14 +11,14 @@ const MSAT: u64 = 10_000;
 
 /// Results of payments during a period.
 #[derive(Clone, Copy, Debug)]
-pub struct Payments {
+pub(crate) struct Payments {
     pub failed: u32,
     pub longest: Duration,
     pub per_second: f64,
 }
 
 /// Pays for this long. The last payment may take longer and is included.
-pub async fn pay(network: &Network, duration: Duration) -> Result<Payments> {
+pub(crate) async fn pay(network: &Network, duration: Duration) -> Result<Payments> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].key());
     let (mut succeeded, mut failed, mut longest) = (0, 0, Duration::ZERO);
     let start = Instant::now();

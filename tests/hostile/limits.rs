@@ -5,21 +5,21 @@ use std::time::Duration;
 const MEGABYTE: u64 = 1 << 20;
 
 /// Growth of resident memory in bytes.
-pub const MEMORY: u64 = 100 * MEGABYTE;
+pub(crate) const MEMORY: u64 = 100 * MEGABYTE;
 /// Growth of the database in bytes.
-pub const DATABASE: u64 = 5 * MEGABYTE;
+pub(crate) const DATABASE: u64 = 5 * MEGABYTE;
 /// Growth of SQLite's WAL in bytes: it reaches 16 MiB before a checkpoint, plus a large commit.
-pub const DATABASE_LOG: u64 = 24 * MEGABYTE;
+pub(crate) const DATABASE_LOG: u64 = 24 * MEGABYTE;
 /// Growth of the log in bytes per started minute.
-pub const LOG_PER_MINUTE: u64 = MEGABYTE;
+pub(crate) const LOG_PER_MINUTE: u64 = MEGABYTE;
 /// Growth of the number of file descriptors. The default limit of a process is 1,024.
-pub const DESCRIPTORS: u64 = 400;
+pub(crate) const DESCRIPTORS: u64 = 400;
 /// File descriptors that may remain after the attack, for example of new honest connections.
-pub const DESCRIPTORS_LEFT: u64 = 24;
+pub(crate) const DESCRIPTORS_LEFT: u64 = 24;
 /// Minimum speed of honest payments relative to that without the attack.
-pub const SPEED: f64 = 0.5;
+pub(crate) const SPEED: f64 = 0.5;
 /// Maximum time until a forced close and a claim are in the mempool.
-pub const BROADCAST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BROADCAST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time until a new peer has a channel: other peers from its address have 15 seconds for their
 /// funding transaction before one of them is evicted.
-pub const NEW_PEER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const NEW_PEER_TIMEOUT: Duration = Duration::from_secs(30);

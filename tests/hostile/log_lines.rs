@@ -55,7 +55,7 @@ async fn survives_floods_of_channel_requests_and_long_errors() -> Result<()> {
 }
 
 /// Sends such messages over one connection as fast as the node accepts them.
-pub async fn flood(target: Target, tally: Tally, make: impl Fn() -> Vec<u8>) -> Result<()> {
+pub(crate) async fn flood(target: Target, tally: Tally, make: impl Fn() -> Vec<u8>) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     loop {
         let flooded = peer.flood((0..MESSAGES).map(|_| make())).await?;
@@ -66,7 +66,7 @@ pub async fn flood(target: Target, tally: Tally, make: impl Fn() -> Vec<u8>) -> 
     }
 }
 
-pub fn peer_storage(bytes: u16) -> Vec<u8> {
+pub(crate) fn peer_storage(bytes: u16) -> Vec<u8> {
     let blob = vec![0; usize::from(bytes)];
     message(
         kind::PEER_STORAGE,

@@ -23,7 +23,7 @@ const CAPACITY_SAT: u64 = 200_000;
 
 /// Connects from its own address, opens a channel with a real funding transaction, and waits for
 /// channel_ready from the victim. Returns the time until `funding_signed`.
-pub async fn opens_a_channel(network: &Network) -> Result<Duration> {
+pub(crate) async fn opens_a_channel(network: &Network) -> Result<Duration> {
     let start = Instant::now();
     let target = Target::of(&network["victim"])?.from(own_address());
     let signed = wait_for("the channel of a new peer", NEW_PEER_TIMEOUT, async || {
@@ -93,7 +93,7 @@ fn own_address() -> Ipv4Addr {
 }
 
 /// The same with an ampd or another program of the network.
-pub async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Duration> {
+pub(crate) async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Duration> {
     let start = Instant::now();
     let opened = wait_for("the channel of a new peer", NEW_PEER_TIMEOUT, async || {
         network.connect(name, "victim").await?;

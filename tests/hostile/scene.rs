@@ -45,7 +45,7 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// Alice, the victim, Bob, and channels of the victim with an offline peer.
-pub struct Scene {
+pub(crate) struct Scene {
     pub network: Network,
     pub target: Target,
     escapes: Vec<Escape>,
@@ -54,7 +54,7 @@ pub struct Scene {
 }
 
 /// An attack.
-pub struct Attack<F> {
+pub(crate) struct Attack<F> {
     pub name: &'static str,
     /// Whether the attacker occupies a CPU core. If so, payments without the attack are counted while a core
     /// is equally busy.
@@ -65,12 +65,12 @@ pub struct Attack<F> {
 
 impl Scene {
     /// Prepares `escapes` channels that the victim can force-close.
-    pub async fn start(escapes: usize) -> Result<Self> {
+    pub(crate) async fn start(escapes: usize) -> Result<Self> {
         Self::with(escapes, &[], None).await
     }
 
     /// With more nodes, which have funds but no channels, and with the victim's log in `log` if given.
-    pub async fn with(escapes: usize, others: &[&str], log: Option<File>) -> Result<Self> {
+    pub(crate) async fn with(escapes: usize, others: &[&str], log: Option<File>) -> Result<Self> {
         let turn = TURN.lock().await;
         let mut network = Network::start(binaries()).await?;
         let mut nodes = Vec::new();
@@ -112,7 +112,7 @@ impl Scene {
     }
 
     /// Runs an attack and records violated limits.
-    pub async fn endure<F, R>(&mut self, attack: Attack<F>) -> Result<()>
+    pub(crate) async fn endure<F, R>(&mut self, attack: Attack<F>) -> Result<()>
     where
         F: Fn(Target, Tally) -> R + Clone + Send + 'static,
         R: Future<Output = Result<()>>,
@@ -163,7 +163,7 @@ impl Scene {
     ///
     /// # Errors
     /// If a limit was violated; the error lists all violations.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         if !self.violations.is_empty() {
             bail!("violated limits:\n{}", self.violations.join("\n"));
         }
@@ -172,7 +172,7 @@ impl Scene {
     }
 
     /// Records a violation.
-    pub fn violation(&mut self, attack: &str, what: String) {
+    pub(crate) fn violation(&mut self, attack: &str, what: String) {
         println!("{attack}: {what}");
         self.violations.push(format!("{attack}: {what}"));
     }

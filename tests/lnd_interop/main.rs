@@ -1,6 +1,13 @@
 //! ampd with a real lnd, in both directions. Requires lnd and lncli 0.21 in `LND_EXE` and `LNCLI_EXE`;
 //! without them all tests are ignored.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 mod channel_types;
 mod closes;
 mod commands;

@@ -16,26 +16,26 @@ use crate::SETTLE_LIMIT;
 use crate::scene::Scene;
 
 /// An HTLC in flight.
-pub type Sent = JoinHandle<Result<HtlcAttempt, Status>>;
+pub(crate) type Sent = JoinHandle<Result<HtlcAttempt, Status>>;
 
-pub fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
+pub(crate) fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
     let address = invoice.payment_addr.as_slice().try_into();
     address.context("the payment address does not have 32 bytes")
 }
 
 /// A set for a static invoice with two shards of `msat` each.
-pub fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
+pub(crate) fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
     Set::new(address(invoice)?, 2 * msat, &[0, 1])
 }
 
-pub fn settled(attempt: &HtlcAttempt, shard: &Shard) {
+pub(crate) fn settled(attempt: &HtlcAttempt, shard: &Shard) {
     assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
     assert_eq!(attempt.preimage, shard.preimage);
 }
 
 impl Scene<'_> {
     /// Sends without waiting for the result.
-    pub fn start(&self, request: SendToRouteRequest) -> Result<Sent> {
+    pub(crate) fn start(&self, request: SendToRouteRequest) -> Result<Sent> {
         let payer = self.payer()?;
         Ok(tokio::spawn(
             async move { payer.send_to_route(request).await },
@@ -43,7 +43,7 @@ impl Scene<'_> {
     }
 
     /// Waits until the payee holds this many HTLCs of a set.
-    pub async fn wait_held(&self, set: &Set, htlcs: usize) -> Result<()> {
+    pub(crate) async fn wait_held(&self, set: &Set, htlcs: usize) -> Result<()> {
         wait_for("the payee to hold HTLCs", SETTLE_LIMIT, async || {
             let invoice = self.invoice_of(set).await?;
             let held = count(&invoice, set, InvoiceHtlcState::Accepted);
@@ -54,7 +54,7 @@ impl Scene<'_> {
     }
 
     /// The payee's invoice with the payment address of a set.
-    pub async fn invoice_of(&self, set: &Set) -> Result<Invoice> {
+    pub(crate) async fn invoice_of(&self, set: &Set) -> Result<Invoice> {
         let by_address = LookupInvoiceMsg {
             invoice_ref: Some(InvoiceRef::PaymentAddr(set.address.to_vec())),
             ..Default::default()
@@ -64,7 +64,7 @@ impl Scene<'_> {
     }
 
     /// Checks that the payee itself failed the HTLC with this code.
-    pub fn failed(&self, attempt: &HtlcAttempt, code: FailureCode) -> Result<()> {
+    pub(crate) fn failed(&self, attempt: &HtlcAttempt, code: FailureCode) -> Result<()> {
         assert_eq!(attempt.status(), HtlcStatus::Failed, "{attempt:?}");
         let failure = attempt.failure.as_ref().context("no failure")?;
         assert_eq!(failure.code(), code);
@@ -73,13 +73,13 @@ impl Scene<'_> {
         Ok(())
     }
 
-    pub fn refused(&self, attempt: &HtlcAttempt) -> Result<()> {
+    pub(crate) fn refused(&self, attempt: &HtlcAttempt) -> Result<()> {
         self.failed(attempt, FailureCode::IncorrectOrUnknownPaymentDetails)
     }
 }
 
 /// Number of HTLCs of a set in this state.
-pub fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
+pub(crate) fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
     let htlcs = invoice.htlcs.iter();
     htlcs
         .filter(|htlc| htlc.state() == state)
@@ -89,7 +89,7 @@ pub fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
 }
 
 /// Sorts the HTLCs of an invoice, which lnd lists in random order.
-pub fn in_order(mut invoice: Invoice) -> Invoice {
+pub(crate) fn in_order(mut invoice: Invoice) -> Invoice {
     invoice
         .htlcs
         .sort_by_key(|htlc| (htlc.chan_id, htlc.htlc_index));

@@ -15,7 +15,7 @@ use crate::binaries;
 use crate::scene::{CAPACITY_SAT, Scene, amp, prepare};
 
 const MSAT: u64 = 15_000_000;
-pub const KEYSEND: u64 = 5_482_373_484;
+pub(crate) const KEYSEND: u64 = 5_482_373_484;
 
 pub(crate) fn trials() -> trials::Trials {
     trials![
@@ -88,7 +88,7 @@ async fn without_keysend(scene: Scene<'_>) -> Result<()> {
 }
 
 /// Checks that the payee rejects the payment at once and records no invoice.
-pub async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
+pub(crate) async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
     let before = scene.payee()?.invoices(0).await?.invoices.len();
     let failed = scene.payment_fails(request).await?;
     assert_eq!(
@@ -103,7 +103,7 @@ pub async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<(
     Ok(())
 }
 
-pub fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
+pub(crate) fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
     let preimage = manual_amp::random();
     Ok(SendPaymentRequest {
         amp: false,

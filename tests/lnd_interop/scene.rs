@@ -11,11 +11,11 @@ use regtest::wait::wait_for;
 
 use crate::{SETTLE_LIMIT, binaries};
 
-pub const CAPACITY_SAT: u64 = 4_000_000;
+pub(crate) const CAPACITY_SAT: u64 = 4_000_000;
 
 /// Two ends of a network. The same network is used in both directions.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     pub network: &'a Network,
     pub payer: &'a str,
     /// The nodes after the payer, the payee last.
@@ -23,7 +23,7 @@ pub struct Scene<'a> {
 }
 
 /// Nodes in a row, with a channel between neighbours that can be paid over in both directions.
-pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
+pub(crate) async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
     let network = Network::mixed(binaries(), nodes).await?;
     let plans: Vec<_> = nodes
         .windows(2)
@@ -34,7 +34,7 @@ pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
 }
 
 /// A node that is not started yet.
-pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node> {
+pub(crate) fn prepare(network: &Network, name: &str, software: Software) -> Result<Node> {
     match software {
         Software::Ampd => network.prepare(name),
         _ => network.prepare_lnd(name),
@@ -42,7 +42,7 @@ pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(network: &'a Network, payer: &'a str, hops: &'a [&'a str]) -> Self {
+    pub(crate) fn new(network: &'a Network, payer: &'a str, hops: &'a [&'a str]) -> Self {
         Self {
             network,
             payer,
@@ -50,28 +50,28 @@ impl<'a> Scene<'a> {
         }
     }
 
-    pub fn payer(&self) -> Result<Api> {
+    pub(crate) fn payer(&self) -> Result<Api> {
         self.network[self.payer].api()
     }
 
-    pub fn payee(&self) -> Result<Api> {
+    pub(crate) fn payee(&self) -> Result<Api> {
         self.network[self.payee_name()].api()
     }
 
-    pub fn payee_name(&self) -> &'a str {
+    pub(crate) fn payee_name(&self) -> &'a str {
         self.hops.last().expect("a route has at least one hop")
     }
 
-    pub fn payee_key(&self) -> &'a str {
+    pub(crate) fn payee_key(&self) -> &'a str {
         self.network[self.payee_name()].key()
     }
 
-    pub fn payee_is(&self, software: Software) -> bool {
+    pub(crate) fn payee_is(&self, software: Software) -> bool {
         self.network[self.payee_name()].software() == software
     }
 
     /// Pays; the payment must succeed and arrive in full.
-    pub async fn pays(&self, request: &SendPaymentRequest) -> Result<Payment> {
+    pub(crate) async fn pays(&self, request: &SendPaymentRequest) -> Result<Payment> {
         let (payer, payee) = (self.payer()?, self.payee()?);
         let before = (payer.local_msat().await?, payee.local_msat().await?);
         let payment = self.network.pay(self.payer, request).await?;
@@ -86,7 +86,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Pays; the payment must fail and leave all balances unchanged.
-    pub async fn payment_fails(&self, request: &SendPaymentRequest) -> Result<Payment> {
+    pub(crate) async fn payment_fails(&self, request: &SendPaymentRequest) -> Result<Payment> {
         let (payer, payee) = (self.payer()?, self.payee()?);
         let before = (payer.local_msat().await?, payee.local_msat().await?);
         let payment = payer.pay(request.clone()).await?;
@@ -101,7 +101,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The route as built by the payer.
-    pub async fn route(&self, msat: i64) -> Result<Route> {
+    pub(crate) async fn route(&self, msat: i64) -> Result<Route> {
         let keys = self
             .hops
             .iter()
@@ -111,12 +111,12 @@ impl<'a> Scene<'a> {
     }
 
     /// Like [`Scene::route`], once the payer knows the channels.
-    pub async fn known_route(&self, msat: i64) -> Result<Route> {
+    pub(crate) async fn known_route(&self, msat: i64) -> Result<Route> {
         wait_for("a route", SETTLE_LIMIT, async || self.route(msat).await).await
     }
 
     /// A static invoice of the payee; 0 msat means any amount.
-    pub async fn amp_invoice(&self, msat: i64) -> Result<AddInvoiceResponse> {
+    pub(crate) async fn amp_invoice(&self, msat: i64) -> Result<AddInvoiceResponse> {
         let invoice = Invoice {
             is_amp: true,
             value_msat: msat,
@@ -125,13 +125,13 @@ impl<'a> Scene<'a> {
         self.add_invoice(invoice).await
     }
 
-    pub async fn add_invoice(&self, invoice: Invoice) -> Result<AddInvoiceResponse> {
+    pub(crate) async fn add_invoice(&self, invoice: Invoice) -> Result<AddInvoiceResponse> {
         let added = self.payee()?.lightning.add_invoice(invoice).await?;
         Ok(added.into_inner())
     }
 
     /// The invoice as reported by the payee.
-    pub async fn lookup(&self, invoice: &AddInvoiceResponse) -> Result<Invoice> {
+    pub(crate) async fn lookup(&self, invoice: &AddInvoiceResponse) -> Result<Invoice> {
         let hash = PaymentHash {
             r_hash: invoice.r_hash.clone(),
             ..Default::default()
@@ -141,14 +141,14 @@ impl<'a> Scene<'a> {
     }
 
     /// The payee's newest invoice.
-    pub async fn newest_invoice(&self) -> Result<Invoice> {
+    pub(crate) async fn newest_invoice(&self) -> Result<Invoice> {
         let mut invoices = self.payee()?.invoices(0).await?.invoices;
         invoices.pop().context("the payee has no invoice")
     }
 }
 
 /// A request that pays a static invoice; 0 msat means the invoice's own amount.
-pub fn amp(invoice: &AddInvoiceResponse, msat: i64) -> SendPaymentRequest {
+pub(crate) fn amp(invoice: &AddInvoiceResponse, msat: i64) -> SendPaymentRequest {
     SendPaymentRequest {
         amt_msat: msat,
         // Required by lnd.

@@ -20,7 +20,7 @@ const MSAT: u64 = 20_000_000;
 with_both!(rejected_payments_lose_no_funds);
 
 /// Whether a program's error text means incorrect_or_unknown_payment_details (BOLT 4: PERM|15).
-pub fn is_unknown_or_incorrect(words: &str) -> bool {
+pub(crate) fn is_unknown_or_incorrect(words: &str) -> bool {
     let words = words.to_lowercase();
     words.contains("incorrect_or_unknown_payment_details")
         || words.contains("incorrect payment details")

@@ -21,15 +21,15 @@ use tokio::time::timeout;
 
 use crate::{SETTLE_LIMIT, binaries};
 
-pub const ALICE: &str = "alice";
-pub const BOB: &str = "bob";
+pub(crate) const ALICE: &str = "alice";
+pub(crate) const BOB: &str = "bob";
 /// The node that is not ampd.
-pub const PEER: &str = "peer";
-pub const CAPACITY_SAT: u64 = 4_000_000;
+pub(crate) const PEER: &str = "peer";
+pub(crate) const CAPACITY_SAT: u64 = 4_000_000;
 const SMALL_MSAT: u64 = 1_000_000;
 
 /// Alice and the peer, with one channel opened by each; each owns half of both.
-pub async fn neighbours(software: Software) -> Result<Network> {
+pub(crate) async fn neighbours(software: Software) -> Result<Network> {
     let network = Network::mixed(binaries(), &[(ALICE, Ampd), (PEER, software)]).await?;
     network
         .open(&[half(ALICE, PEER), half(PEER, ALICE)])
@@ -38,7 +38,7 @@ pub async fn neighbours(software: Software) -> Result<Network> {
 }
 
 /// The peer between Alice and Bob, with two channels to each.
-pub async fn in_the_middle(software: Software) -> Result<Network> {
+pub(crate) async fn in_the_middle(software: Software) -> Result<Network> {
     let nodes = [(ALICE, Ampd), (PEER, software), (BOB, Ampd)];
     let network = Network::mixed(binaries(), &nodes).await?;
     let plans = [
@@ -57,30 +57,34 @@ pub async fn in_the_middle(software: Software) -> Result<Network> {
 }
 
 /// A public channel with half of the capacity on each side.
-pub fn half<'a>(from: &'a str, to: &'a str) -> ChannelPlan<'a> {
+pub(crate) fn half<'a>(from: &'a str, to: &'a str) -> ChannelPlan<'a> {
     ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2)
 }
 
 /// The peer's own interface.
-pub fn peer(network: &Network) -> Result<PeerApi> {
+pub(crate) fn peer(network: &Network) -> Result<PeerApi> {
     network[PEER].peer_api()
 }
 
 /// Checks that nothing is in flight, and that both ends of each channel report the same balances.
-pub async fn all_is_settled(network: &Network) -> Result<()> {
+pub(crate) async fn all_is_settled(network: &Network) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await.map(drop)
 }
 
 /// An ampd pays; the payment must succeed.
-pub async fn pays(network: &Network, payer: &str, request: &SendPaymentRequest) -> Result<()> {
+pub(crate) async fn pays(
+    network: &Network,
+    payer: &str,
+    request: &SendPaymentRequest,
+) -> Result<()> {
     network.pay(payer, request).await?;
     network.wait_settled(SETTLE_LIMIT).await
 }
 
 /// The peer pays an invoice of an ampd once it knows a route; the payment must succeed with the
 /// preimage of the payment hash.
-pub async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> Result<()> {
+pub(crate) async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> Result<()> {
     let hash = Bolt11Invoice::from_str(invoice)
         .map_err(|error| anyhow::anyhow!("{error}"))?
         .payment_hash()
@@ -98,7 +102,7 @@ pub async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> R
 }
 
 /// The preimage of a successful payment.
-pub fn succeeded(paid: Paid) -> Result<String> {
+pub(crate) fn succeeded(paid: Paid) -> Result<String> {
     match paid {
         Paid::Succeeded(preimage) => Ok(preimage),
         Paid::Failed(why) => bail!("the peer's payment failed: {why}"),
@@ -106,7 +110,7 @@ pub fn succeeded(paid: Paid) -> Result<String> {
 }
 
 /// The peer's error for a payment that must fail.
-pub fn failed(paid: Paid) -> Result<String> {
+pub(crate) fn failed(paid: Paid) -> Result<String> {
     match paid {
         Paid::Failed(why) => Ok(why),
         Paid::Succeeded(_) => bail!("the payment succeeded"),
@@ -114,13 +118,13 @@ pub fn failed(paid: Paid) -> Result<String> {
 }
 
 /// The payment hash of an invoice in hex.
-pub fn hash_of(invoice: &str) -> Result<String> {
+pub(crate) fn hash_of(invoice: &str) -> Result<String> {
     let invoice = Bolt11Invoice::from_str(invoice).map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(invoice.payment_hash().to_string())
 }
 
 /// Waits until the peer's invoice with this hash is paid, and checks the amount.
-pub async fn peer_received(network: &Network, hash: &str, msat: u64) -> Result<()> {
+pub(crate) async fn peer_received(network: &Network, hash: &str, msat: u64) -> Result<()> {
     let received = wait_for("the peer's invoice to be paid", SETTLE_LIMIT, async || {
         let received = peer(network)?.received(hash).await?;
         received.context("the invoice is not paid")
@@ -132,7 +136,7 @@ pub async fn peer_received(network: &Network, hash: &str, msat: u64) -> Result<(
 
 /// A hold invoice of an ampd.
 #[derive(Debug)]
-pub struct Hold {
+pub(crate) struct Hold {
     pub preimage: [u8; 32],
     pub hash: Vec<u8>,
     pub payment_request: String,
@@ -140,7 +144,7 @@ pub struct Hold {
 
 impl Hold {
     /// Creates a hold invoice over `msat`.
-    pub async fn new(network: &Network, payee: &str, msat: u64) -> Result<Self> {
+    pub(crate) async fn new(network: &Network, payee: &str, msat: u64) -> Result<Self> {
         let preimage = manual_amp::random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
         let invoice = AddHoldInvoiceRequest {
@@ -158,7 +162,7 @@ impl Hold {
     }
 
     /// Waits until its payee holds the whole amount.
-    pub async fn is_accepted(&self, network: &Network, payee: &str) -> Result<()> {
+    pub(crate) async fn is_accepted(&self, network: &Network, payee: &str) -> Result<()> {
         let follow = SubscribeSingleInvoiceRequest {
             r_hash: self.hash.clone(),
         };
@@ -180,7 +184,7 @@ impl Hold {
             .with_context(|| format!("{} is not accepted", self.hash.to_lower_hex_string()))?
     }
 
-    pub async fn settle(&self, network: &Network, payee: &str) -> Result<()> {
+    pub(crate) async fn settle(&self, network: &Network, payee: &str) -> Result<()> {
         let message = SettleInvoiceMsg {
             preimage: self.preimage.to_vec(),
         };
@@ -189,7 +193,7 @@ impl Hold {
         Ok(())
     }
 
-    pub async fn cancel(&self, network: &Network, payee: &str) -> Result<()> {
+    pub(crate) async fn cancel(&self, network: &Network, payee: &str) -> Result<()> {
         let message = CancelInvoiceMsg {
             payment_hash: self.hash.clone(),
         };
@@ -199,13 +203,13 @@ impl Hold {
     }
 
     /// The request that pays it.
-    pub fn request(&self) -> SendPaymentRequest {
+    pub(crate) fn request(&self) -> SendPaymentRequest {
         bolt11(&self.payment_request)
     }
 }
 
 /// Starts a payment by the peer in the background.
-pub fn spawn_peer_payment(
+pub(crate) fn spawn_peer_payment(
     network: &Network,
     hold: &Hold,
 ) -> Result<tokio::task::JoinHandle<Result<Paid>>> {

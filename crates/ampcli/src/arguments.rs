@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 /// Converts flags to the form `--with_underscores`. As in Go, a single dash is accepted; dashes inside names
 /// are accepted as well.
-pub fn normalize(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn normalize(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut only_values = false;
     args.map(|arg| {
         only_values |= arg == "--";
@@ -34,7 +34,7 @@ fn flag(text: &str) -> Option<String> {
 }
 
 /// Makes every switch accept the forms `--amp`, `--amp=true` and `--amp=false`, as in Go.
-pub fn go_switches(command: Command) -> Command {
+pub(crate) fn go_switches(command: Command) -> Command {
     let names: Vec<_> = command
         .get_subcommands()
         .map(|sub| sub.get_name().to_owned())

@@ -13,7 +13,7 @@ use lnd_api::proto::lnrpc::DelCanceledInvoiceReq;
 /// Cancel an invoice: it is no longer payable, and its held HTLCs are failed back.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct CancelInvoice {
+pub(crate) struct CancelInvoice {
     /// Payment hash (32 bytes in hex)
     #[arg(
         value_name = "PAYMENTHASH",
@@ -27,7 +27,7 @@ pub struct CancelInvoice {
 }
 
 impl CancelInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let hash = self.paymenthash.or(self.hash);
         let request = CancelInvoiceMsg {
             payment_hash: hash.map(|hash| hash.0).unwrap_or_default(),
@@ -39,7 +39,7 @@ impl CancelInvoice {
 /// Delete a canceled invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct DeleteCanceledInvoice {
+pub(crate) struct DeleteCanceledInvoice {
     /// Payment hash (32 bytes in hex)
     #[arg(
         value_name = "INVOICE_HASH",
@@ -53,7 +53,7 @@ pub struct DeleteCanceledInvoice {
 }
 
 impl DeleteCanceledInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let hash = self.invoice_hash.or(self.hash);
         let request = DelCanceledInvoiceReq {
             invoice_hash: hash

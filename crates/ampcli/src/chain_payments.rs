@@ -12,7 +12,7 @@ use lnd_api::proto::lnrpc::{EstimateFeeRequest, SendManyRequest};
 /// Send coins to several on-chain addresses in one transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SendMany {
+pub(crate) struct SendMany {
     /// Addresses and amounts (sat) as JSON: {"address": 1000, "another": 2000}
     #[arg(value_name = "SEND-JSON-STRING", value_parser = amounts)]
     amounts: Amounts,
@@ -34,7 +34,7 @@ pub struct SendMany {
 }
 
 impl SendMany {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         if self.conf_target != 0 && self.sat_per_vbyte != 0 {
             return error("either conf_target or sat_per_vbyte should be set, but not both");
         }
@@ -55,7 +55,7 @@ impl SendMany {
 /// Estimate the fee of an on-chain transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct EstimateFee {
+pub(crate) struct EstimateFee {
     /// Addresses and amounts (sat) as JSON: {"address": 1000, "another": 2000}
     #[arg(value_name = "SEND-JSON-STRING", value_parser = amounts)]
     amounts: Amounts,
@@ -71,7 +71,7 @@ pub struct EstimateFee {
 }
 
 impl EstimateFee {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = EstimateFeeRequest {
             addr_to_amount: self.amounts.signed(),
             target_conf: self.conf_target,

@@ -11,7 +11,7 @@ use lnd_api::proto::lnrpc::{GetTransactionsRequest, ListUnspentRequest, OutPoint
 /// List the wallet's on-chain transactions.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListChainTxns {
+pub(crate) struct ListChainTxns {
     /// First block height to include
     #[arg(long, default_value_t = 0)]
     start_height: i32,
@@ -27,7 +27,7 @@ pub struct ListChainTxns {
 }
 
 impl ListChainTxns {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         if self.end_height != -1 && self.start_height > self.end_height {
             return error(
                 "start_height should be less than end_height if end_height is not equal to -1",
@@ -47,7 +47,7 @@ impl ListChainTxns {
 /// List the wallet's unspent outputs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListUnspent {
+pub(crate) struct ListUnspent {
     /// Minimum number of confirmations [default: 0]
     #[arg(id = "min", value_name = "MIN-CONFS")]
     min: Option<i32>,
@@ -66,7 +66,7 @@ pub struct ListUnspent {
 }
 
 impl ListUnspent {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let max = self.max_confs.or(self.max).unwrap_or(0);
         let request = ListUnspentRequest {
             min_confs: self.min_confs.or(self.min).unwrap_or(0),
@@ -95,7 +95,7 @@ fn utxo(utxo: &Utxo) -> Value {
 }
 
 /// Formats an outpoint as `txid:index`.
-pub fn outpoint(output: Option<&OutPoint>) -> String {
+pub(crate) fn outpoint(output: Option<&OutPoint>) -> String {
     let output = output.cloned().unwrap_or_default();
     format!("{}:{}", output.txid_str, output.output_index)
 }

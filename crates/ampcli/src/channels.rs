@@ -16,10 +16,10 @@ use lnd_api::to_json;
 
 /// Show the total balance of all channels.
 #[derive(Debug, Args)]
-pub struct ChannelBalance {}
+pub(crate) struct ChannelBalance {}
 
 impl ChannelBalance {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(
             node.lightning
                 .channel_balance(ChannelBalanceRequest {})
@@ -32,7 +32,7 @@ impl ChannelBalance {
 /// List open channels.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListChannels {
+pub(crate) struct ListChannels {
     /// List only active channels (usable now)
     #[arg(long)]
     active_only: bool,
@@ -54,7 +54,7 @@ pub struct ListChannels {
 }
 
 impl ListChannels {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ListChannelsRequest {
             active_only: self.active_only,
             inactive_only: self.inactive_only,
@@ -71,14 +71,14 @@ impl ListChannels {
 /// List pending channels: opening, closing or force-closing.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct PendingChannels {
+pub(crate) struct PendingChannels {
     /// Include the closing transactions (hex)
     #[arg(long)]
     include_raw_tx: bool,
 }
 
 impl PendingChannels {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = PendingChannelsRequest {
             include_raw_tx: self.include_raw_tx,
         };
@@ -89,7 +89,7 @@ impl PendingChannels {
 /// List closed channels. Flags select closure types; by default all are listed.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ClosedChannels {
+pub(crate) struct ClosedChannels {
     /// Closed cooperatively
     #[arg(long)]
     cooperative: bool,
@@ -111,7 +111,7 @@ pub struct ClosedChannels {
 }
 
 impl ClosedChannels {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ClosedChannelsRequest {
             cooperative: self.cooperative,
             local_force: self.local_force,
@@ -130,14 +130,14 @@ impl ClosedChannels {
 /// ampd does not create such backups yet: the command fails if the node has channels.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ExportChanBackup {
+pub(crate) struct ExportChanBackup {
     /// Export the backups of all channels
     #[arg(long, required = true)]
     all: bool,
 }
 
 impl ExportChanBackup {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ChanBackupExportRequest {};
         let backup = node.lightning.export_all_channel_backups(request).await?;
         print(backup.get_ref())

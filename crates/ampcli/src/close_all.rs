@@ -18,7 +18,7 @@ const ABORTED: &str = "action aborted by user";
 /// Close all channels; inactive ones are force-closed after confirmation.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct CloseAllChannels {
+pub(crate) struct CloseAllChannels {
     /// Close only inactive channels
     #[arg(long)]
     inactive_only: bool,
@@ -37,7 +37,7 @@ pub struct CloseAllChannels {
 }
 
 impl CloseAllChannels {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         if !self.skip_confirmation {
             let question = "Do you really want to close ALL channels? (yes/no): ";
             confirm(question, ABORTED)?;

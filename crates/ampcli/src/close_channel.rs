@@ -15,7 +15,7 @@ use lnd_api::txid;
 /// Close a channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct CloseChannel {
+pub(crate) struct CloseChannel {
     /// Funding txid, or channel point (txid:index)
     #[arg(value_name = "FUNDING_TXID")]
     channel: Option<String>,
@@ -53,7 +53,7 @@ pub struct CloseChannel {
 
 /// Closes a channel and returns the closing txid once the transaction is published or, with `block`,
 /// confirmed.
-pub async fn closing_txid(
+pub(crate) async fn closing_txid(
     node: &mut Node,
     request: CloseChannelRequest,
     block: bool,
@@ -70,7 +70,7 @@ pub async fn closing_txid(
 }
 
 impl CloseChannel {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let block = self.block;
         let txid = closing_txid(node, self.request()?, block).await?;
         print_json(&json!({ "closing_txid": txid }))

@@ -11,13 +11,13 @@ use super::output::print_text;
 
 /// Print the completion script for a shell.
 #[derive(Debug, Args)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// Shell for which to print completions
     shell: Shell,
 }
 
 impl Completion {
-    pub fn run(&self, mut command: Command) -> Result<(), CliError> {
+    pub(crate) fn run(&self, mut command: Command) -> Result<(), CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "ampcli", &mut script);
         print_text(&String::from_utf8_lossy(&script))
@@ -26,13 +26,13 @@ impl Completion {
 
 /// Write man pages to a directory: ampcli.1 and one per command.
 #[derive(Debug, Args)]
-pub struct Man {
+pub(crate) struct Man {
     /// Output directory, which is created if it does not exist
     directory: String,
 }
 
 impl Man {
-    pub fn run(&self, command: Command) -> Result<(), CliError> {
+    pub(crate) fn run(&self, command: Command) -> Result<(), CliError> {
         let directory = expanded(&self.directory)?;
         let written = std::fs::create_dir_all(&directory)
             .and_then(|()| clap_mangen::generate_to(command, &directory));

@@ -36,7 +36,7 @@ const MAX_RESPONSE_BYTES: usize = 200 * 1024 * 1024;
 /// Address and credentials of the node, with lncli's flag names.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection options")]
-pub struct Target {
+pub(crate) struct Target {
     /// The node's gRPC address (host:port)
     #[arg(
         long,
@@ -86,7 +86,7 @@ fn network(name: &str) -> Result<Network, String> {
 
 impl Target {
     /// Returns the path of the node's TLS certificate.
-    pub fn certificate_path(&self) -> Result<PathBuf, CliError> {
+    pub(crate) fn certificate_path(&self) -> Result<PathBuf, CliError> {
         match &self.tlscertpath {
             Some(path) => expanded(path),
             None => Ok(expanded(&self.datadir)?.join(CERTIFICATE_FILE)),
@@ -94,7 +94,7 @@ impl Target {
     }
 
     /// Returns the path of the macaroon.
-    pub fn macaroon_path(&self) -> Result<PathBuf, CliError> {
+    pub(crate) fn macaroon_path(&self) -> Result<PathBuf, CliError> {
         match &self.macaroonpath {
             Some(path) => expanded(path),
             None => {
@@ -105,7 +105,7 @@ impl Target {
     }
 
     /// Returns the node's gRPC address.
-    pub fn address(&self) -> Result<HostPort, CliError> {
+    pub(crate) fn address(&self) -> Result<HostPort, CliError> {
         HostPort::parse(&self.rpcserver, DEFAULT_PORT).map_or_else(
             || {
                 error(format!(
@@ -133,13 +133,13 @@ impl Target {
 }
 
 /// Expands a leading `~` in a path.
-pub fn expanded(path: &str) -> Result<PathBuf, CliError> {
+pub(crate) fn expanded(path: &str) -> Result<PathBuf, CliError> {
     let expanded = expand_home(path, std::env::var_os("HOME"));
     expanded.map_err(|error| CliError::Text(error.to_string()))
 }
 
 /// Reads a macaroon from a file.
-pub fn read_macaroon(path: &Path) -> Result<Macaroon, CliError> {
+pub(crate) fn read_macaroon(path: &Path) -> Result<Macaroon, CliError> {
     let bytes = Zeroizing::new(read("macaroon", "--macaroonpath", path)?);
     Macaroon::decode(&bytes).map_err(|error| {
         CliError::Text(format!(
@@ -150,7 +150,7 @@ pub fn read_macaroon(path: &Path) -> Result<Macaroon, CliError> {
 }
 
 /// Reads the node's TLS certificate (PEM).
-pub fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
     read("TLS certificate", "--tlscertpath", path)
 }
 
@@ -168,7 +168,7 @@ type Service = InterceptedService<Channel, Credentials>;
 
 /// gRPC clients for the services of a running node.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub lightning: LightningClient<Service>,
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
@@ -180,7 +180,7 @@ pub struct Node {
 
 impl Node {
     /// Connects to the node.
-    pub async fn connect(target: &Target) -> Result<Node, CliError> {
+    pub(crate) async fn connect(target: &Target) -> Result<Node, CliError> {
         let credentials = Credentials::new(&target.macaroon()?)?;
         let channel = dial(target).await?;
         let service = InterceptedService::new(channel, credentials);
@@ -234,7 +234,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 
 /// Adds the macaroon to each call.
 #[derive(Clone, Debug)]
-pub struct Credentials(MetadataValue<Ascii>);
+pub(crate) struct Credentials(MetadataValue<Ascii>);
 
 impl Credentials {
     fn new(macaroon: &Macaroon) -> Result<Self, CliError> {

@@ -13,10 +13,10 @@ use lnd_api::version;
 
 /// Show the versions of ampcli and the node.
 #[derive(Debug, Args)]
-pub struct Version {}
+pub(crate) struct Version {}
 
 impl Version {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let answer = node.versioner.get_version(VersionRequest {}).await?;
         print_json(&json!({
             "lncli": to_json(&version::version(concat!("ampcli/", env!("CARGO_PKG_VERSION"))))?,
@@ -27,10 +27,10 @@ impl Version {
 
 /// Show the current state of the node.
 #[derive(Debug, Args)]
-pub struct State {}
+pub(crate) struct State {}
 
 impl State {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let states = node.state.subscribe_state(SubscribeStateRequest {}).await?;
         match states.into_inner().message().await? {
             Some(state) => print(&state),
@@ -42,7 +42,7 @@ impl State {
 /// Set log levels until the node stops, or list the subsystems.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct DebugLevel {
+pub(crate) struct DebugLevel {
     /// List the subsystems instead of setting levels
     #[arg(long)]
     show: bool,
@@ -52,7 +52,7 @@ pub struct DebugLevel {
 }
 
 impl DebugLevel {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = DebugLevelRequest {
             show: self.show,
             level_spec: self.level,
@@ -63,10 +63,10 @@ impl DebugLevel {
 
 /// List the SCID aliases of our channels.
 #[derive(Debug, Args)]
-pub struct ListAliases {}
+pub(crate) struct ListAliases {}
 
 impl ListAliases {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(
             node.lightning
                 .list_aliases(ListAliasesRequest {})

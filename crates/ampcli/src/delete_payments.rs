@@ -11,7 +11,7 @@ use lnd_api::proto::lnrpc::{DeleteAllPaymentsRequest, DeletePaymentRequest};
 /// Delete failed payments, all payments or one payment from the database. In-flight payments are kept.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct DeletePayments {
+pub(crate) struct DeletePayments {
     /// Delete all failed payments
     #[arg(long)]
     all: bool,
@@ -34,7 +34,7 @@ enum Call {
 }
 
 impl DeletePayments {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         match self.call()? {
             Call::One(request) => print(node.lightning.delete_payment(request).await?.get_ref()),
             Call::All(request) => {

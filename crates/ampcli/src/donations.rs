@@ -10,7 +10,7 @@ use lnd_api::proto::ampdrpc::{DonationPageRequest, RotateDonationInvoiceRequest}
 
 /// Show or replace the invoice of the donation page.
 #[derive(Debug, Args)]
-pub struct Donations {
+pub(crate) struct Donations {
     #[command(subcommand)]
     command: Command,
 }
@@ -38,7 +38,7 @@ struct Rotate {
 }
 
 impl Donations {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let service = &mut node.static_invoices;
         match self.command {
             Command::Show(show) => {

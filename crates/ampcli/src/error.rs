@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 
 /// The error of a failed command.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(crate) enum CliError {
     /// An error status from the node, in lncli's format, which scripts match on.
     #[error("rpc error: code = {} desc = {}", code_name(.0.code()), .0.message())]
     Rpc(Box<Status>),
@@ -24,7 +24,7 @@ impl From<Status> for CliError {
 }
 
 /// Returns an error with this text.
-pub fn error<T>(text: impl Into<String>) -> Result<T, CliError> {
+pub(crate) fn error<T>(text: impl Into<String>) -> Result<T, CliError> {
     Err(CliError::Text(text.into()))
 }
 

@@ -12,7 +12,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
 /// The format in which a payment is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub(crate) enum View {
     /// The final state as JSON.
     Json,
     /// Every update as JSON, separated by empty lines.
@@ -22,7 +22,10 @@ pub enum View {
 }
 
 /// Shows the payment until it succeeds or fails, and returns its final state.
-pub async fn follow(mut updates: Streaming<Payment>, view: View) -> Result<Payment, CliError> {
+pub(crate) async fn follow(
+    mut updates: Streaming<Payment>,
+    view: View,
+) -> Result<Payment, CliError> {
     let mut screen = Screen::new(view);
     while let Some(payment) = updates.message().await? {
         let is_final = matches!(
@@ -83,7 +86,7 @@ fn short_key(key: &str) -> String {
 }
 
 /// Returns an error with the payment's status unless it succeeded.
-pub fn require_success(payment: &Payment) -> Result<(), CliError> {
+pub(crate) fn require_success(payment: &Payment) -> Result<(), CliError> {
     match payment.status() {
         PaymentStatus::Succeeded => Ok(()),
         other => error(other.as_str_name()),

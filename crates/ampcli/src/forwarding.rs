@@ -29,10 +29,10 @@ const UNITS: [(char, u64); 7] = [
 
 /// Show the fee policies of our channels and the fees earned.
 #[derive(Debug, Args)]
-pub struct FeeReport {}
+pub(crate) struct FeeReport {}
 
 impl FeeReport {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(
             node.lightning
                 .fee_report(FeeReportRequest {})
@@ -45,7 +45,7 @@ impl FeeReport {
 /// Show the history of forwarded HTLCs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct FwdingHistory {
+pub(crate) struct FwdingHistory {
     /// START_TIME END_TIME INDEX_OFFSET MAX_EVENTS, except those set by flags
     // Separate arguments: a list whose values may begin with a dash would also take the flags after it.
     #[arg(value_name = "VALUES", allow_hyphen_values = true)]
@@ -80,7 +80,7 @@ pub struct FwdingHistory {
 }
 
 impl FwdingHistory {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request(now())?;
         print(node.lightning.forwarding_history(request).await?.get_ref())
     }
@@ -110,7 +110,7 @@ impl FwdingHistory {
 /// Update the forwarding policy of all channels or of one channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct UpdateChanPolicy {
+pub(crate) struct UpdateChanPolicy {
     /// BASE_FEE_MSAT FEE_RATE TIME_LOCK_DELTA CHAN_POINT, except those set by flags
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
@@ -151,7 +151,7 @@ pub struct UpdateChanPolicy {
 }
 
 impl UpdateChanPolicy {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request()?;
         let answer = node.lightning.update_channel_policy(request).await?;
         let failed = answer.get_ref().failed_updates.iter().map(failure);

@@ -12,7 +12,7 @@ use lnd_api::proto::lnrpc::{
 /// Show a node of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct GetNodeInfo {
+pub(crate) struct GetNodeInfo {
     /// Public key of the node
     #[arg(
         id = "node",
@@ -32,7 +32,7 @@ pub struct GetNodeInfo {
 }
 
 impl GetNodeInfo {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = NodeInfoRequest {
             pub_key: self.pub_key.or(self.node).unwrap_or_default(),
             include_channels: self.include_channels,
@@ -45,7 +45,7 @@ impl GetNodeInfo {
 /// Show a channel of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct GetChanInfo {
+pub(crate) struct GetChanInfo {
     /// Short channel ID (chan_id), as a number
     #[arg(id = "channel", value_name = "CHAN_ID")]
     channel: Option<u64>,
@@ -61,7 +61,7 @@ pub struct GetChanInfo {
 }
 
 impl GetChanInfo {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let chan_id = self.chan_id.or(self.channel);
         if chan_id.is_none() && self.chan_point.is_none() {
             return error("chan_id or chan_point argument missing");
@@ -77,10 +77,10 @@ impl GetChanInfo {
 
 /// Show statistics of the channel graph.
 #[derive(Debug, Args)]
-pub struct GetNetworkInfo {}
+pub(crate) struct GetNetworkInfo {}
 
 impl GetNetworkInfo {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let answer = node
             .lightning
             .get_network_info(NetworkInfoRequest {})
@@ -92,7 +92,7 @@ impl GetNetworkInfo {
 /// Print all nodes and channels of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct DescribeGraph {
+pub(crate) struct DescribeGraph {
     /// Include our channels that are not announced (or not yet)
     #[arg(long)]
     include_unannounced: bool,
@@ -102,7 +102,7 @@ pub struct DescribeGraph {
 }
 
 impl DescribeGraph {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ChannelGraphRequest {
             include_unannounced: self.include_unannounced,
             include_auth_proof: self.include_auth_proof,

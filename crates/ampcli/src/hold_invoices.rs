@@ -11,7 +11,7 @@ use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 /// Add a hold invoice: its payment is held until it is settled with the preimage or canceled.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct AddHoldInvoice {
+pub(crate) struct AddHoldInvoice {
     /// Payment hash: the SHA-256 hash of the preimage (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
@@ -45,7 +45,7 @@ pub struct AddHoldInvoice {
 }
 
 impl AddHoldInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let added = node.invoices.add_hold_invoice(self.request()).await?;
         print(added.get_ref())
     }
@@ -69,7 +69,7 @@ impl AddHoldInvoice {
 /// Settle a hold invoice by revealing its preimage.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SettleInvoice {
+pub(crate) struct SettleInvoice {
     /// Preimage (32 bytes in hex)
     #[arg(
         id = "secret",
@@ -84,7 +84,7 @@ pub struct SettleInvoice {
 }
 
 impl SettleInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let preimage = self.preimage.or(self.secret);
         let request = SettleInvoiceMsg {
             preimage: preimage.map(|preimage| preimage.0).unwrap_or_default(),

@@ -16,7 +16,7 @@ use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
 /// Subscribe to invoices: print each one that is added or settled from now on as JSON.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SubscribeInvoices {
+pub(crate) struct SubscribeInvoices {
     /// First print past invoices added after this add_index; 0 means none
     #[arg(long, default_value_t = 0)]
     add_index: u64,
@@ -26,7 +26,7 @@ pub struct SubscribeInvoices {
 }
 
 impl SubscribeInvoices {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = InvoiceSubscription {
             add_index: self.add_index,
             settle_index: self.settle_index,
@@ -39,14 +39,14 @@ impl SubscribeInvoices {
 /// Subscribe to one invoice: print it as JSON, now and after each change, until its state is final.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SubscribeInvoice {
+pub(crate) struct SubscribeInvoice {
     /// Payment hash (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
 }
 
 impl SubscribeInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let r_hash = self.hash.0;
         // The node waits until an unknown invoice is added; here the hash is more likely a typo.
         let known = LookupInvoiceMsg {

@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::{ListInvoiceRequest, PaymentHash};
 #[command(rename_all = "snake_case")]
 #[command(group = ArgGroup::new("name").required(true))]
 #[command(group = ArgGroup::new("htlcs"))]
-pub struct LookupInvoice {
+pub(crate) struct LookupInvoice {
     /// Payment hash (32 bytes in hex)
     #[arg(value_name = "RHASH", value_parser = hex_32, group = "name")]
     hash: Option<Hex>,
@@ -37,7 +37,7 @@ pub struct LookupInvoice {
 }
 
 impl LookupInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let invoice = match self.request() {
             Request::V1(request) => node.lightning.lookup_invoice(request).await?,
             Request::V2(request) => node.invoices.lookup_invoice_v2(request).await?,
@@ -82,7 +82,7 @@ enum Request {
 /// List invoices, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListInvoices {
+pub(crate) struct ListInvoices {
     /// List only pending invoices
     #[arg(long)]
     pending_only: bool,
@@ -104,7 +104,7 @@ pub struct ListInvoices {
 }
 
 impl ListInvoices {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ListInvoiceRequest {
             pending_only: self.pending_only,
             index_offset: self.index_offset,

@@ -107,7 +107,7 @@ impl From<Totals> for Period {
 /// List the payments to an AMP invoice, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct InvoicePayments {
+pub(crate) struct InvoicePayments {
     /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
@@ -146,7 +146,7 @@ pub struct InvoicePayments {
 }
 
 impl InvoicePayments {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         match (&self.csv, self.totals) {
             (Some(file), _) => {
                 let file = file.clone();
@@ -271,14 +271,14 @@ fn total_row(total: &PeriodTotal) -> [String; TOTAL_COLUMNS.len()] {
 
 /// Disable a static invoice: payments are rejected until it is enabled again.
 #[derive(Debug, Args)]
-pub struct DisableInvoice {
+pub(crate) struct DisableInvoice {
     /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
 }
 
 impl DisableInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let call = async |invoice: Option<InvoiceReference>| {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.disable_invoice(invoice).await
@@ -289,14 +289,14 @@ impl DisableInvoice {
 
 /// Enable a disabled static invoice.
 #[derive(Debug, Args)]
-pub struct EnableInvoice {
+pub(crate) struct EnableInvoice {
     /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
 }
 
 impl EnableInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let call = async |invoice: Option<InvoiceReference>| {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.enable_invoice(invoice).await

@@ -16,7 +16,7 @@ use lnd_api::to_json;
 /// Add an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct AddInvoice {
+pub(crate) struct AddInvoice {
     /// Amount (sat, or with a unit: 50000msat); without one, the payer chooses it
     #[arg(value_parser = msat)]
     value: Option<u64>,
@@ -66,7 +66,7 @@ pub struct AddInvoice {
 }
 
 impl AddInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let qr = self.qr.clone();
         // Before the invoice, so that none is added if there is no address.
         let address = match self.bip21 {
@@ -158,7 +158,7 @@ fn expiry(text: &str) -> Result<i64, String> {
 /// Decode an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct DecodePayReq {
+pub(crate) struct DecodePayReq {
     /// Invoice to decode
     #[arg(
         id = "invoice",
@@ -172,7 +172,7 @@ pub struct DecodePayReq {
 }
 
 impl DecodePayReq {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let pay_req = self.pay_req.or(self.invoice).unwrap_or_default();
         let request = PayReqString {
             pay_req: without_scheme(&pay_req).to_owned(),

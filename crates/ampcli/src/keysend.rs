@@ -11,7 +11,7 @@ const PREIMAGE_RECORD: u64 = 5_482_373_484;
 
 /// Turns the request into a keysend payment. A preimage set by `--data` is used, together with its hash;
 /// lncli would send the hash of another preimage.
-pub fn set_keysend(request: &mut SendPaymentRequest) -> Result<(), CliError> {
+pub(crate) fn set_keysend(request: &mut SendPaymentRequest) -> Result<(), CliError> {
     let preimage = request
         .dest_custom_records
         .entry(PREIMAGE_RECORD)

@@ -24,7 +24,7 @@ const DEFAULT_PORT: u16 = 8080;
 /// The link contains the macaroon: anyone who sees it has all permissions of that macaroon.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct LndConnect {
+pub(crate) struct LndConnect {
     /// Address (host[:port]) at which the wallet reaches the node; port 8080 is REST, 10009 gRPC
     #[arg(long, default_value = "localhost:8080")]
     host: String,
@@ -42,7 +42,7 @@ pub struct LndConnect {
 }
 
 impl LndConnect {
-    pub fn run(&self, target: &Target) -> Result<(), CliError> {
+    pub(crate) fn run(&self, target: &Target) -> Result<(), CliError> {
         let Some(host) = HostPort::parse(&self.host, DEFAULT_PORT) else {
             return error(format!(
                 "--host {:?} is not of the form host:port",

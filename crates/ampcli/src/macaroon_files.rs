@@ -19,7 +19,7 @@ use lnd_macaroon::Macaroon;
 /// Flags that restrict a macaroon by caveats. Any holder can add caveats; they cannot be removed.
 #[derive(Clone, Debug, Default, Args)]
 #[command(rename_all = "snake_case")]
-pub struct Restrictions {
+pub(crate) struct Restrictions {
     /// Lifetime of the macaroon, from now (seconds)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
@@ -33,7 +33,7 @@ pub struct Restrictions {
 
 impl Restrictions {
     /// Returns the macaroon with the restrictions added as caveats.
-    pub fn added_to(&self, mut macaroon: Macaroon) -> Macaroon {
+    pub(crate) fn added_to(&self, mut macaroon: Macaroon) -> Macaroon {
         if let Some(seconds) = self.timeout {
             let end = Utc::now() + Duration::from_secs(seconds.into());
             let end = end.to_rfc3339_opts(SecondsFormat::Nanos, true);
@@ -54,12 +54,12 @@ impl Restrictions {
 }
 
 /// Prints a macaroon in hex.
-pub fn show(macaroon: &Macaroon) -> Result<(), CliError> {
+pub(crate) fn show(macaroon: &Macaroon) -> Result<(), CliError> {
     print_text(&format!("{}\n", macaroon.encode().to_lower_hex_string()))
 }
 
 /// Writes a macaroon to a file that only the owner can read.
-pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
+pub(crate) fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
     let path = expanded(path)?;
     let written = ampd_files::replace(&path, &macaroon.encode(), Readers::Owner);
     written.map_err(|error| CliError::Text(format!("cannot write {error}")))?;
@@ -69,7 +69,7 @@ pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
 /// Print a macaroon's root key ID, permissions and caveats.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct PrintMacaroon {
+pub(crate) struct PrintMacaroon {
     /// Macaroon (hex)
     #[arg(required_unless_present = "macaroon_file")]
     macaroon: Option<String>,
@@ -79,7 +79,7 @@ pub struct PrintMacaroon {
 }
 
 impl PrintMacaroon {
-    pub fn run(&self) -> Result<(), CliError> {
+    pub(crate) fn run(&self) -> Result<(), CliError> {
         let macaroon = match &self.macaroon_file {
             Some(path) => read_macaroon(&expanded(path)?)?,
             None => from_hex(self.macaroon.as_deref().unwrap_or_default())?,
@@ -112,7 +112,7 @@ fn from_hex(hex: &str) -> Result<Macaroon, CliError> {
 
 /// Add restrictions to a macaroon and write the result to a file.
 #[derive(Debug, Args)]
-pub struct ConstrainMacaroon {
+pub(crate) struct ConstrainMacaroon {
     /// File with the macaroon
     input: String,
     /// Output file for the restricted macaroon
@@ -122,7 +122,7 @@ pub struct ConstrainMacaroon {
 }
 
 impl ConstrainMacaroon {
-    pub fn run(&self) -> Result<(), CliError> {
+    pub(crate) fn run(&self) -> Result<(), CliError> {
         if self.restrictions.is_empty() {
             return error("no restriction given: set --timeout, --ip_address or --ip_range");
         }

@@ -16,7 +16,7 @@ use lnd_macaroon::Macaroon;
 /// Bake a macaroon with permissions such as `info:read` or `uri:/lnrpc.Lightning/GetInfo`.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct BakeMacaroon {
+pub(crate) struct BakeMacaroon {
     /// Permissions (entity:action) of the macaroon, as printed by listpermissions
     #[arg(required = true, value_parser = permission)]
     permissions: Vec<MacaroonPermission>,
@@ -34,7 +34,7 @@ pub struct BakeMacaroon {
 }
 
 impl BakeMacaroon {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = BakeMacaroonRequest {
             permissions: self.permissions,
             root_key_id: self.root_key_id,
@@ -69,10 +69,10 @@ fn permission(text: &str) -> Result<MacaroonPermission, String> {
 
 /// List the IDs of the macaroon root keys.
 #[derive(Debug, Args)]
-pub struct ListMacaroonIds {}
+pub(crate) struct ListMacaroonIds {}
 
 impl ListMacaroonIds {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let ids = node.lightning.list_macaroon_i_ds(ListMacaroonIDsRequest {});
         print(ids.await?.get_ref())
     }
@@ -80,13 +80,13 @@ impl ListMacaroonIds {
 
 /// Delete a macaroon root key, which revokes all macaroons derived from it.
 #[derive(Debug, Args)]
-pub struct DeleteMacaroonId {
+pub(crate) struct DeleteMacaroonId {
     /// ID of the root key
     root_key_id: u64,
 }
 
 impl DeleteMacaroonId {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = DeleteMacaroonIdRequest {
             root_key_id: self.root_key_id,
         };
@@ -100,10 +100,10 @@ impl DeleteMacaroonId {
 
 /// List the permissions required by each RPC method.
 #[derive(Debug, Args)]
-pub struct ListPermissions {}
+pub(crate) struct ListPermissions {}
 
 impl ListPermissions {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let permissions = node.lightning.list_permissions(ListPermissionsRequest {});
         print(permissions.await?.get_ref())
     }

@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::{
 /// Sign a message with the node's key.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SignMessage {
+pub(crate) struct SignMessage {
     /// Message to sign
     #[arg(id = "message", value_name = "MSG", required_unless_present = "msg")]
     message: Option<String>,
@@ -25,7 +25,7 @@ pub struct SignMessage {
 }
 
 impl SignMessage {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let msg = self.msg.or(self.message).unwrap_or_default();
         let request = SignMessageRequest {
             msg: msg.into_bytes(),
@@ -38,7 +38,7 @@ impl SignMessage {
 /// Verify the signature of a message signed with signmessage. The signer must be in the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct VerifyMessage {
+pub(crate) struct VerifyMessage {
     /// MSG SIGNATURE, except those set by flags
     #[arg(value_name = "VALUES", num_args = 0..=2)]
     values: Vec<String>,
@@ -51,7 +51,7 @@ pub struct VerifyMessage {
 }
 
 impl VerifyMessage {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let mut values = self.values.into_iter();
         let missing = |name| CliError::Text(format!("{name} argument missing"));
         let msg = self.msg.or_else(|| values.next());
@@ -67,7 +67,7 @@ impl VerifyMessage {
 /// Send a custom message to a peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SendCustom {
+pub(crate) struct SendCustom {
     /// Public key of the peer
     #[arg(long, value_parser = hex)]
     peer: Hex,
@@ -80,7 +80,7 @@ pub struct SendCustom {
 }
 
 impl SendCustom {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = SendCustomMessageRequest {
             peer: self.peer.0,
             r#type: self.r#type,
@@ -92,10 +92,10 @@ impl SendCustom {
 
 /// Subscribe to custom messages from peers.
 #[derive(Debug, Args)]
-pub struct SubscribeCustom {}
+pub(crate) struct SubscribeCustom {}
 
 impl SubscribeCustom {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = SubscribeCustomMessagesRequest {};
         let messages = node.lightning.subscribe_custom_messages(request).await?;
         let mut messages = messages.into_inner();

@@ -12,10 +12,10 @@ use lnd_api::proto::lnrpc::{
 
 /// Show information about the node.
 #[derive(Debug, Args)]
-pub struct GetInfo {}
+pub(crate) struct GetInfo {}
 
 impl GetInfo {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())?;
         let request = WalletBalanceRequest::default();
         // Ignore errors: the macaroon may not allow WalletBalance.
@@ -28,10 +28,10 @@ impl GetInfo {
 
 /// Show the progress of the wallet recovery; ampd has no recovery mode.
 #[derive(Debug, Args)]
-pub struct GetRecoveryInfo {}
+pub(crate) struct GetRecoveryInfo {}
 
 impl GetRecoveryInfo {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = GetRecoveryInfoRequest {};
         print(node.lightning.get_recovery_info(request).await?.get_ref())
     }
@@ -39,10 +39,10 @@ impl GetRecoveryInfo {
 
 /// Stop the node gracefully.
 #[derive(Debug, Args)]
-pub struct Stop {}
+pub(crate) struct Stop {}
 
 impl Stop {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(node.lightning.stop_daemon(StopRequest {}).await?.get_ref())
     }
 }

@@ -24,7 +24,7 @@ enum ChannelType {
 /// Open a channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct OpenChannel {
+pub(crate) struct OpenChannel {
     /// Public key of the peer
     #[arg(id = "key", value_name = "NODE_KEY", value_parser = hex)]
     key: Option<Hex>,
@@ -106,7 +106,7 @@ pub struct OpenChannel {
 }
 
 impl OpenChannel {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let host = self.connect.clone();
         let request = self.request()?;
         if let Some(host) = host {

@@ -11,24 +11,24 @@ use ampd_text::sanitize::is_harmful;
 use lnd_api::to_json;
 
 /// Prints a response of the node as JSON.
-pub fn print<M: Message + Name>(message: &M) -> Result<(), CliError> {
+pub(crate) fn print<M: Message + Name>(message: &M) -> Result<(), CliError> {
     print_json(&to_json(message)?)
 }
 
 /// Prints JSON and a line break.
-pub fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
     print_text(&format!("{}\n", pretty(value)?))
 }
 
 /// Prints a text unchanged and flushes stdout.
-pub fn print_text(text: &str) -> Result<(), CliError> {
+pub(crate) fn print_text(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
 /// Prints a note for the user on stderr, so that scripts can parse stdout.
-pub fn print_note(text: &str) -> Result<(), CliError> {
+pub(crate) fn print_note(text: &str) -> Result<(), CliError> {
     let mut stderr = io::stderr().lock();
     stderr.write_all(text.as_bytes())?;
     Ok(stderr.flush()?)

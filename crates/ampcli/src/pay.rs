@@ -17,7 +17,7 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 /// Send a payment to a public key or an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SendPayment {
+pub(crate) struct SendPayment {
     /// DEST AMT PAYMENT_HASH FINAL_CLTV_DELTA PAY_ADDR, except those set by flags; no PAYMENT_HASH with
     /// --amp or --keysend
     #[arg(value_name = "VALUES")]
@@ -45,7 +45,7 @@ pub struct SendPayment {
 }
 
 impl SendPayment {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request()?;
         pay(node, &self.flags, request).await
     }
@@ -192,7 +192,7 @@ fn amount_msat(request: &SendPaymentRequest) -> u64 {
 /// Pay an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct PayInvoice {
+pub(crate) struct PayInvoice {
     /// Invoice to pay
     #[arg(
         value_name = "PAY_REQ",
@@ -208,7 +208,7 @@ pub struct PayInvoice {
 }
 
 impl PayInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request()?;
         pay(node, &self.flags, request).await
     }

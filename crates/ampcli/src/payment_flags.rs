@@ -19,7 +19,7 @@ const DEFAULT_FEE_PERCENT: u64 = 5;
 /// The flags that `sendpayment` and `payinvoice` share.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct PaymentFlags {
+pub(crate) struct PaymentFlags {
     /// Invoice to pay
     #[arg(long)]
     pub pay_req: Option<String>,
@@ -89,12 +89,12 @@ pub struct PaymentFlags {
 
 impl PaymentFlags {
     /// Returns whether AMP was requested.
-    pub fn is_amp(&self) -> bool {
+    pub(crate) fn is_amp(&self) -> bool {
         self.amp || self.amp_reuse
     }
 
     /// Returns the format in which the payment is shown.
-    pub fn view(&self) -> Result<View, CliError> {
+    pub(crate) fn view(&self) -> Result<View, CliError> {
         match (self.json, self.inflight_updates) {
             (true, true) => Ok(View::JsonUpdates),
             (true, false) => Ok(View::Json),
@@ -104,7 +104,7 @@ impl PaymentFlags {
     }
 
     /// Returns a request with the values of these flags, except for the fee limit.
-    pub fn request(&self) -> Result<SendPaymentRequest, CliError> {
+    pub(crate) fn request(&self) -> Result<SendPaymentRequest, CliError> {
         let timeout = i32::try_from(self.timeout.as_secs()).unwrap_or(i32::MAX);
         if timeout == 0 {
             return error("payment timeout must be greater than zero: set at least 1s");
@@ -156,7 +156,7 @@ impl PaymentFlags {
 
     /// Returns the fee limit for a payment of this amount, in msat.
     #[must_use]
-    pub fn fee_limit_msat(&self, amount_msat: u64) -> u64 {
+    pub(crate) fn fee_limit_msat(&self, amount_msat: u64) -> u64 {
         match (self.fee_limit, self.fee_limit_percent) {
             (Some(limit), _) => limit,
             (None, Some(percent)) => percent_of(amount_msat, percent),

@@ -21,7 +21,7 @@ type Row = [String; COLUMNS.len()];
 
 /// Renders the table and the summary below it. `name_of` returns the name of a node by its public key.
 #[must_use]
-pub fn render(payment: &Payment, name_of: impl Fn(&str) -> String) -> String {
+pub(crate) fn render(payment: &Payment, name_of: impl Fn(&str) -> String) -> String {
     let start_ns = payment.creation_time_ns;
     let rows: Vec<_> = payment
         .htlcs

@@ -13,7 +13,7 @@ use lnd_api::proto::routerrpc::TrackPaymentRequest;
 /// Track a payment until it succeeds or fails.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct TrackPayment {
+pub(crate) struct TrackPayment {
     /// Payment hash, or set_id for AMP (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
@@ -23,7 +23,7 @@ pub struct TrackPayment {
 }
 
 impl TrackPayment {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = TrackPaymentRequest {
             payment_hash: self.hash.0,
             no_inflight_updates: false,
@@ -41,7 +41,7 @@ impl TrackPayment {
 /// List outgoing payments, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListPayments {
+pub(crate) struct ListPayments {
     /// Include failed and in-flight payments
     #[arg(long)]
     include_incomplete: bool,
@@ -69,7 +69,7 @@ pub struct ListPayments {
 }
 
 impl ListPayments {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ListPaymentsRequest {
             include_incomplete: self.include_incomplete,
             index_offset: self.index_offset,

@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::{
 /// Connect to a peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct Connect {
+pub(crate) struct Connect {
     /// Address of the peer: <public key>@<host>[:port]
     peer: String,
     /// Reconnect whenever the connection is lost, until the node stops
@@ -27,7 +27,7 @@ pub struct Connect {
 }
 
 impl Connect {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Some((pubkey, host)) = self.peer.split_once('@') else {
             return error("target address expected in format: pubkey@host:port");
         };
@@ -47,7 +47,7 @@ impl Connect {
 /// Disconnect from a peer. The node reconnects if it has channels with the peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct Disconnect {
+pub(crate) struct Disconnect {
     /// Public key of the peer
     #[arg(value_name = "PUBKEY", required_unless_present = "node_key")]
     pub_key: Option<String>,
@@ -57,7 +57,7 @@ pub struct Disconnect {
 }
 
 impl Disconnect {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let pub_key = self.node_key.or(self.pub_key).unwrap_or_default();
         let request = DisconnectPeerRequest { pub_key };
         print(node.lightning.disconnect_peer(request).await?.get_ref())
@@ -67,14 +67,14 @@ impl Disconnect {
 /// List connected peers.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ListPeers {
+pub(crate) struct ListPeers {
     /// Request all errors of each peer; has no effect, ampd does not record them
     #[arg(long)]
     list_errors: bool,
 }
 
 impl ListPeers {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = ListPeersRequest {
             latest_error: !self.list_errors,
         };

@@ -9,7 +9,7 @@ use super::output::print_text;
 ///
 /// # Errors
 /// With the text `refused` if the answer is no.
-pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
+pub(crate) fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
     match is_confirmed(question)? {
         true => Ok(()),
         false => error(refused),
@@ -17,7 +17,7 @@ pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
 }
 
 /// Asks until the answer is yes or no, and returns whether it is yes; end of input means no.
-pub fn is_confirmed(question: &str) -> Result<bool, CliError> {
+pub(crate) fn is_confirmed(question: &str) -> Result<bool, CliError> {
     loop {
         print_text(question)?;
         let mut answer = String::new();

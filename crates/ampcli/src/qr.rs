@@ -14,7 +14,7 @@ use lightning_invoice::SignedRawBolt11Invoice;
 /// Draw the QR code of an invoice, in the terminal or to a file.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct Qr {
+pub(crate) struct Qr {
     /// Invoice
     #[arg(
         id = "invoice",
@@ -31,7 +31,7 @@ pub struct Qr {
 }
 
 impl Qr {
-    pub fn run(self) -> Result<(), CliError> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let invoice = self.pay_req.or(self.invoice).unwrap_or_default();
         let invoice = without_scheme(&invoice);
         // Otherwise a typo would be noticed only by the first payer.
@@ -49,7 +49,7 @@ impl Qr {
 /// Flags for the QR code of a new invoice.
 #[derive(Clone, Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct QrFlags {
+pub(crate) struct QrFlags {
     /// Draw the QR code of the invoice in the terminal (about 70 columns wide), on stderr
     #[arg(long)]
     qr: bool,
@@ -60,12 +60,12 @@ pub struct QrFlags {
 
 impl QrFlags {
     /// Draws the QR code of an invoice as the flags request.
-    pub fn draw(&self, invoice: &str) -> Result<(), CliError> {
+    pub(crate) fn draw(&self, invoice: &str) -> Result<(), CliError> {
         self.draw_code(|| Code::of_invoice(invoice))
     }
 
     /// Draws the QR code of a link as the flags request.
-    pub fn draw_link(&self, uri: &str) -> Result<(), CliError> {
+    pub(crate) fn draw_link(&self, uri: &str) -> Result<(), CliError> {
         self.draw_code(|| Code::of_uri(uri))
     }
 
@@ -91,7 +91,7 @@ impl From<QrError> for CliError {
 
 /// An image file; the extension of its name determines the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImageFile {
+pub(crate) enum ImageFile {
     Svg(PathBuf),
     Png(PathBuf),
 }
@@ -112,7 +112,7 @@ impl FromStr for ImageFile {
 
 impl ImageFile {
     /// Writes the QR code to the file.
-    pub fn write(&self, code: &Code) -> Result<(), CliError> {
+    pub(crate) fn write(&self, code: &Code) -> Result<(), CliError> {
         match self {
             Self::Svg(path) => write(path, code.svg().as_bytes()),
             Self::Png(path) => write(path, &code.png()?),

@@ -7,7 +7,7 @@ use lnd_api::proto::lnrpc::{HopHint, RouteHint};
 
 /// Wraps the list, which clap would treat as a repeated flag.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RouteHints(pub Vec<RouteHint>);
+pub(crate) struct RouteHints(pub Vec<RouteHint>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +46,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 }
 
 /// Parses `[{"hop_hints": [{"node_id": .., "chan_id": .., ..}]}]`.
-pub fn route_hints(text: &str) -> Result<RouteHints, String> {
+pub(crate) fn route_hints(text: &str) -> Result<RouteHints, String> {
     let hints: Vec<Hint> = serde_json::from_str(text).map_err(|error| {
         format!(
             "{error}; expected [{{\"hop_hints\": [{{\"node_id\": .., \"chan_id\": .., \

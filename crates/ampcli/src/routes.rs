@@ -16,7 +16,7 @@ use lnd_api::proto::routerrpc::{BuildRouteRequest, RouteFeeRequest};
 /// Query a route to a destination.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct QueryRoutes {
+pub(crate) struct QueryRoutes {
     /// DEST AMT, except those set by flags
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
@@ -60,7 +60,7 @@ pub struct QueryRoutes {
 struct RouteHints(Vec<RouteHint>);
 
 impl QueryRoutes {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request()?;
         print(node.lightning.query_routes(request).await?.get_ref())
     }
@@ -118,7 +118,7 @@ fn route_hints(text: &str) -> Result<RouteHints, String> {
 /// Build a route over the given nodes.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct BuildRoute {
+pub(crate) struct BuildRoute {
     /// Amount (sat, or with a unit: 50000msat) [default: the minimum that the channels forward]
     #[arg(long, value_parser = msat)]
     amt: Option<u64>,
@@ -137,7 +137,7 @@ pub struct BuildRoute {
 }
 
 impl BuildRoute {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         if self.amt == Some(0) {
             return error("non-zero amount required");
         }
@@ -156,7 +156,7 @@ impl BuildRoute {
 /// Estimate the fee of a payment to a node (from the channel graph) or an invoice (by a probe).
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct EstimateRouteFee {
+pub(crate) struct EstimateRouteFee {
     /// Public key of the receiver
     #[arg(long, value_parser = hex, conflicts_with = "pay_req", requires = "amt")]
     dest: Option<Hex>,
@@ -175,7 +175,7 @@ pub struct EstimateRouteFee {
 }
 
 impl EstimateRouteFee {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request()?;
         print(node.router.estimate_route_fee(request).await?.get_ref())
     }

@@ -19,7 +19,7 @@ use lnd_api::proto::routerrpc::{BuildRouteResponse, SendToRouteRequest};
 /// of the shard.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SendToRoute {
+pub(crate) struct SendToRoute {
     /// PAYMENT_HASH ROUTE, except those set by flags; the route - is read from stdin
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
@@ -35,7 +35,7 @@ pub struct SendToRoute {
 }
 
 impl SendToRoute {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = self.request(&mut io::stdin().lock())?;
         print(node.router.send_to_route_v2(request).await?.get_ref())
     }

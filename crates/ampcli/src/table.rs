@@ -1,11 +1,11 @@
 //! Text tables in lncli's style.
 
 /// The title of a column, and whether its cells are right-aligned.
-pub type Column = (&'static str, bool);
+pub(crate) type Column = (&'static str, bool);
 
 /// Renders a table. Without rows it has only the header.
 #[must_use]
-pub fn table<R: AsRef<[String]>>(columns: &[Column], rows: &[R]) -> String {
+pub(crate) fn table<R: AsRef<[String]>>(columns: &[Column], rows: &[R]) -> String {
     let width = |(column, (title, _)): (usize, &Column)| {
         let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
         cells.chain([title.len()]).max().unwrap_or(0)
@@ -40,7 +40,7 @@ fn line(cells: &[String], widths: &[usize], right_aligned: impl Fn(usize) -> boo
 
 /// Formats msat as satoshis without trailing zeros: 1120 is `1.12`.
 #[must_use]
-pub fn satoshi(msat: i64) -> String {
+pub(crate) fn satoshi(msat: i64) -> String {
     let sign = if msat < 0 { "-" } else { "" };
     let msat = msat.unsigned_abs();
     let text = format!("{sign}{}.{:03}", msat / 1000, msat % 1000);

@@ -15,17 +15,17 @@ use lnd_api::proto::lnrpc::{ChannelPoint, OutPoint, channel_point::FundingTxid};
 
 /// Bytes parsed from hex (or base64). clap would treat a plain `Vec` as a repeated flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hex(pub Vec<u8>);
+pub(crate) struct Hex(pub Vec<u8>);
 
 /// Parses hex digits in upper or lower case.
-pub fn hex(text: &str) -> Result<Hex, String> {
+pub(crate) fn hex(text: &str) -> Result<Hex, String> {
     Vec::from_hex(text)
         .map(Hex)
         .map_err(|_| format!("{text:?} is not hex"))
 }
 
 /// Parses 32 bytes in hex, such as a payment hash.
-pub fn hex_32(text: &str) -> Result<Hex, String> {
+pub(crate) fn hex_32(text: &str) -> Result<Hex, String> {
     match hex(text)? {
         Hex(bytes) if bytes.len() != 32 => Err(format!(
             "must be exactly 32 bytes, is instead {}",
@@ -36,34 +36,34 @@ pub fn hex_32(text: &str) -> Result<Hex, String> {
 }
 
 /// Parses an amount and returns it in msat. A number without a unit is in satoshis.
-pub fn msat(text: &str) -> Result<u64, String> {
+pub(crate) fn msat(text: &str) -> Result<u64, String> {
     amount::parse_msat(text, Unit::Sat).map_err(|error| error.to_string())
 }
 
 /// Parses an amount and returns it in msat. A number without a unit is in msat.
-pub fn bare_msat(text: &str) -> Result<u64, String> {
+pub(crate) fn bare_msat(text: &str) -> Result<u64, String> {
     amount::parse_msat(text, Unit::Msat).map_err(|error| error.to_string())
 }
 
 /// Parses a whole number of satoshis.
-pub fn sat(text: &str) -> Result<u64, String> {
+pub(crate) fn sat(text: &str) -> Result<u64, String> {
     amount::parse_sat(text).map_err(|error| error.to_string())
 }
 
 /// Parses a duration in Go's format: `1m0s`, `1.5h`, `300ms`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; expected a duration such as 30s, 5m or 1m30s"))
 }
 
 /// Parses a time and returns it in seconds since 1970. Accepts that number, a date (`2026-11-30`, UTC,
 /// its first second) or RFC 3339 (`2026-11-30T12:00:00Z`).
-pub fn time_from(text: &str) -> Result<u64, String> {
+pub(crate) fn time_from(text: &str) -> Result<u64, String> {
     time(text, NaiveTime::MIN)
 }
 
 /// Like [`time_from`], but a date means its last second.
-pub fn time_to(text: &str) -> Result<u64, String> {
+pub(crate) fn time_to(text: &str) -> Result<u64, String> {
     // 23:59:59 exists on every day.
     time(
         text,
@@ -87,18 +87,18 @@ fn time(text: &str, of_day: NaiveTime) -> Result<u64, String> {
 }
 
 /// Converts an amount to the API's type. [`ampd_text::amount`] accepts none above `i64::MAX`.
-pub fn signed(amount: u64) -> i64 {
+pub(crate) fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 /// Parses a channel point or other outpoint: `txid:index`.
-pub fn outpoint(text: &str) -> Result<bitcoin::OutPoint, String> {
+pub(crate) fn outpoint(text: &str) -> Result<bitcoin::OutPoint, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not of the form txid:index"))
 }
 
 /// Returns a channel point as the API's message.
-pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
+pub(crate) fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
     let funding_txid = Some(FundingTxid::FundingTxidStr(txid.to_string()));
     ChannelPoint {
         funding_txid,
@@ -107,7 +107,7 @@ pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
 }
 
 /// Parses addresses with amounts in satoshis, in lncli's format: `{"address": 1000}`.
-pub fn amounts(text: &str) -> Result<Amounts, String> {
+pub(crate) fn amounts(text: &str) -> Result<Amounts, String> {
     serde_json::from_str(text)
         .map(Amounts)
         .map_err(|error| format!("{error}; expected {{\"address\": satoshis}}"))
@@ -115,18 +115,18 @@ pub fn amounts(text: &str) -> Result<Amounts, String> {
 
 /// Addresses with amounts in satoshis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Amounts(pub BTreeMap<String, u64>);
+pub(crate) struct Amounts(pub BTreeMap<String, u64>);
 
 impl Amounts {
     /// Converts the amounts to the type of most API fields.
-    pub fn signed(self) -> BTreeMap<String, i64> {
+    pub(crate) fn signed(self) -> BTreeMap<String, i64> {
         let amounts = self.0.into_iter();
         amounts.map(|(to, sat)| (to, signed(sat))).collect()
     }
 }
 
 /// Parses base64, such as a PSBT.
-pub fn base64(text: &str) -> Result<Hex, String> {
+pub(crate) fn base64(text: &str) -> Result<Hex, String> {
     let bytes = BASE64_STANDARD.decode(text.trim());
     bytes
         .map(Hex)
@@ -134,7 +134,7 @@ pub fn base64(text: &str) -> Result<Hex, String> {
 }
 
 /// Returns an outpoint as the API's message.
-pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
+pub(crate) fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
     OutPoint {
         txid_bytes: Vec::new(),
         txid_str: output.txid.to_string(),
@@ -143,7 +143,7 @@ pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
 }
 
 /// Parses custom records: `id=hex,id=hex`.
-pub fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
+pub(crate) fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
     let record = |item: &str| {
         let (id, value) = item.split_once('=')?;
         Some((id.trim().parse().ok()?, Vec::from_hex(value.trim()).ok()?))
@@ -155,7 +155,7 @@ pub fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
 }
 
 /// Removes surrounding whitespace and the prefix `lightning:`, with which web pages write invoices.
-pub fn without_scheme(invoice: &str) -> &str {
+pub(crate) fn without_scheme(invoice: &str) -> &str {
     let invoice = invoice.trim();
     match invoice.get(..10) {
         Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &invoice[10..],

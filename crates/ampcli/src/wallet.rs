@@ -17,7 +17,7 @@ use lnd_api::proto::lnrpc::{
 /// Show the on-chain balance.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct WalletBalance {
+pub(crate) struct WalletBalance {
     /// Wallet account; the only one is "default"
     #[arg(long, default_value = "")]
     account: String,
@@ -27,7 +27,7 @@ pub struct WalletBalance {
 }
 
 impl WalletBalance {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = WalletBalanceRequest {
             account: self.account,
             min_confs: self.min_confs,
@@ -70,7 +70,7 @@ enum Kind {
 /// Generate a new on-chain address.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct NewAddress {
+pub(crate) struct NewAddress {
     /// Address type; only p2wkh is supported
     #[arg(value_enum, default_value_t = Kind::P2wkh)]
     address_type: Kind,
@@ -83,7 +83,7 @@ pub struct NewAddress {
 }
 
 impl NewAddress {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let kind = match (self.address_type, self.unused) {
             (Kind::P2wkh, false) => AddressType::WitnessPubkeyHash,
             (Kind::P2wkh, true) => AddressType::UnusedWitnessPubkeyHash,
@@ -102,7 +102,7 @@ impl NewAddress {
 
 /// Coin selection strategies with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Strategy {
+pub(crate) enum Strategy {
     GlobalConfig,
     Largest,
     Random,
@@ -110,7 +110,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// Returns the value of the API's enum.
-    pub fn number(self) -> i32 {
+    pub(crate) fn number(self) -> i32 {
         let strategy = match self {
             Strategy::GlobalConfig => CoinSelectionStrategy::StrategyUseGlobalConfig,
             Strategy::Largest => CoinSelectionStrategy::StrategyLargest,
@@ -123,7 +123,7 @@ impl Strategy {
 /// Send coins to an on-chain address.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct SendCoins {
+pub(crate) struct SendCoins {
     /// Destination address
     #[arg(id = "address", value_name = "ADDR")]
     address: Option<String>,
@@ -163,7 +163,7 @@ pub struct SendCoins {
 }
 
 impl SendCoins {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let force = self.force;
         let request = self.request()?;
         // As in lncli, scripts are not prompted.

@@ -1,5 +1,12 @@
 //! Runs the built program: every command has a help text.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed test may panic"
+)]
+
 use std::process::{Command, Output};
 
 fn ampcli(args: &[&str]) -> Output {

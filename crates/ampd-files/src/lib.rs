@@ -31,7 +31,9 @@ impl Readers {
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", .path.display())]
 pub struct FileError {
+    /// The file that could not be written or read.
     pub path: PathBuf,
+    /// The operating system's error.
     pub source: io::Error,
 }
 

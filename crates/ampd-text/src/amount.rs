@@ -36,12 +36,16 @@ impl Unit {
 /// The text is not a valid amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
+    /// Not a number with an optional unit.
     #[error("{0:?} is not an amount; write 1000, 50sat, 50000msat or 0.001btc")]
     Syntax(String),
+    /// More digits than the unit has.
     #[error("{0:?} has more decimals than 1 msat allows")]
     TooFine(String),
+    /// More than fits into 64 bits.
     #[error("{0:?} is more than 21 million bitcoin")]
     TooLarge(String),
+    /// Not a whole number of satoshis; the amount in msat.
     #[error("{0} msat is not a whole number of satoshi")]
     NotWholeSat(u64),
 }

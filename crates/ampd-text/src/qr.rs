@@ -19,8 +19,10 @@ const RESET: &str = "\x1b[0m";
 /// The QR code could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum QrError {
+    /// The text does not fit into a QR code.
     #[error("the {0} is too long for a QR code")]
     TooLong(&'static str),
+    /// The image cannot be encoded.
     #[error("cannot draw the QR code: {0}")]
     Png(#[from] png::EncodingError),
 }

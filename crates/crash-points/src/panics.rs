@@ -32,6 +32,10 @@ impl Place {
 pub const VARIABLE: &str = "AMPD_PANIC_AT";
 
 /// Panics if the environment names this place. Does nothing in a release build.
+#[cfg_attr(
+    debug_assertions,
+    expect(clippy::panic, reason = "a test asked for it")
+)]
 pub fn at(place: Place) {
     #[cfg(debug_assertions)]
     {

@@ -8,19 +8,19 @@ use serde_json::Value;
 
 use super::{SetId, Share};
 
-pub struct Derivation {
+pub(crate) struct Derivation {
     pub root: Share,
     pub set_id: SetId,
     pub sets: Vec<VectorSet>,
     pub bad_records: Vec<(String, Vec<u8>)>,
 }
 
-pub struct VectorSet {
+pub(crate) struct VectorSet {
     pub name: String,
     pub shards: Vec<VectorShard>,
 }
 
-pub struct VectorShard {
+pub(crate) struct VectorShard {
     pub share: Share,
     pub index: u32,
     pub preimage: PaymentPreimage,
@@ -28,7 +28,7 @@ pub struct VectorShard {
     pub record: Vec<u8>,
 }
 
-pub fn derivation() -> &'static Derivation {
+pub(crate) fn derivation() -> &'static Derivation {
     static DATA: LazyLock<Derivation> = LazyLock::new(|| {
         let text = include_str!("../tests/data/amp_derivation.json");
         let json: Value = serde_json::from_str(text).unwrap();

@@ -65,7 +65,9 @@ pub fn lnd_lease_id() -> [u8; 32] {
 /// A host (a name or an IP address without brackets) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
+    /// A host name or IP address, without brackets.
     pub host: String,
+    /// The TCP port.
     pub port: u16,
 }
 

@@ -49,6 +49,10 @@ pub mod verrpc {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The decoded [`DESCRIPTORS`].
+#[expect(
+    clippy::expect_used,
+    reason = "build.rs has written the bytes, and the tests decode them"
+)]
 pub static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     // build.rs writes these bytes, and the tests decode them.
     DescriptorPool::decode(DESCRIPTORS).expect("descriptors written by build.rs are valid")

@@ -18,14 +18,19 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaveatError {
     // The text is that of go-macaroon-bakery, because clients match on it.
+    /// `time-before` is in the past.
     #[error("caveat {0:?} not satisfied: macaroon has expired")]
     Expired(String),
+    /// `ipaddr` is not the address of the client.
     #[error("caveat {0:?} not satisfied: macaroon locked to different IP address")]
     OtherAddress(String),
+    /// `iprange` does not contain the address of the client.
     #[error("caveat {0:?} not satisfied: macaroon locked to a different IP range")]
     OtherRange(String),
+    /// The value of the condition cannot be parsed.
     #[error("caveat {0:?} not satisfied: invalid value")]
     Malformed(String),
+    /// The condition is not known.
     #[error("caveat {0:?} not satisfied: caveat not recognized")]
     Unknown(String),
 }

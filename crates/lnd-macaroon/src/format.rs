@@ -26,24 +26,31 @@ pub enum FormatError {
     /// The text is lnd's, because clients match on it.
     #[error("cannot determine data format of binary-encoded macaroon")]
     UnknownVersion,
+    /// Larger than any real macaroon; the length in bytes.
     #[error("the macaroon has {0} bytes, more than the maximum of {MAX_BYTES}")]
     TooLong(usize),
+    /// The bytes end within a field.
     #[error("the macaroon is truncated")]
     CutOff,
+    /// A field of an unexpected type.
     #[error("the macaroon has an unexpected field of type {0}")]
     Field(u8),
+    /// A length that is not a valid number.
     #[error("the macaroon has a field length that is not a valid varint")]
     Length,
+    /// A caveat that a third party must discharge.
     #[error("the macaroon has a third-party caveat, which is not supported")]
     ThirdParty,
+    /// A signature of the wrong length, in bytes.
     #[error("the macaroon's signature has {0} bytes instead of 32")]
     Signature(usize),
+    /// Bytes after the signature.
     #[error("the macaroon is followed by {0} extra bytes")]
     Trailing(usize),
 }
 
 impl Parts {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         if let Some(location) = &self.location {
             put(&mut bytes, LOCATION, location);
@@ -59,7 +66,7 @@ impl Parts {
         bytes
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.len() > MAX_BYTES {
             return Err(FormatError::TooLong(bytes.len()));
         }

@@ -23,14 +23,19 @@ pub struct Id {
 /// The identifier is not in lnd's format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
+    /// There is no identifier.
     #[error("the macaroon's identifier is empty")]
     Empty,
+    /// A version other than 3.
     #[error("the macaroon's identifier has version {0}; only version {VERSION} is supported")]
     Version(u8),
+    /// Not a valid protobuf message.
     #[error("cannot decode the macaroon's identifier: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// A nonce of the wrong length, in bytes.
     #[error("the macaroon's nonce has {0} bytes instead of {NONCE_BYTES}")]
     Nonce(usize),
+    /// A root key ID that is not a number.
     #[error("the macaroon's root key id {0} is not a number")]
     RootKeyId(String),
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Operations, RootKey};
 
-pub struct Vector {
+pub(crate) struct Vector {
     pub name: String,
     pub root_key: RootKey,
     pub id: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Vector {
 }
 
 /// Returns each recorded macaroon without caveats, followed by its variants with caveats.
-pub fn all() -> Vec<Vector> {
+pub(crate) fn all() -> Vec<Vector> {
     let text = include_str!("../tests/data/lnd_macaroons.json");
     let json: Value = serde_json::from_str(text).unwrap();
     list(&json["macaroons"])

@@ -18,7 +18,7 @@ use crate::binaries::Binaries;
 const MIN_OF_LND: f64 = 5.0;
 
 /// Measures all pairs and prints how much faster ampd is.
-pub async fn run(binaries: &Binaries, options: &Options) -> Result<()> {
+pub(super) async fn run(binaries: &Binaries, options: &Options) -> Result<()> {
     let ampd = measure(binaries, pair::AMPD, options).await?;
     let lnd = measure(binaries, pair::LND, options).await?;
     for pair in pair::MIXED {

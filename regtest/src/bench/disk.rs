@@ -13,7 +13,7 @@ const PAGES: u64 = 1_000;
 const SAMPLES: u64 = 300;
 
 /// Returns the median time to write one page and fdatasync it, in a preallocated file in `dir`.
-pub fn sync_p50(dir: &Path) -> Result<Duration> {
+pub(super) fn sync_p50(dir: &Path) -> Result<Duration> {
     let file = tempfile::tempfile_in(dir)?;
     for page in 0..PAGES {
         file.write_all_at(&[1; PAGE], page * PAGE as u64)?;

@@ -34,7 +34,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const EVENT: &[u8] = b"event: payment";
 
 /// Alternates measurements without and with open pages, and prints both and their ratio.
-pub async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
+pub(super) async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
     raise_file_limit()?;
     let bench = Bench::start_with(binaries, pair::AMPD, |payee| {
         payee.set("donations-listen", "127.0.0.1:0");

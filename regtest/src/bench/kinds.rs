@@ -12,9 +12,9 @@ use super::Bench;
 use crate::api::{amp_to, bolt11};
 
 /// Above the dust limit of 354 sat, so each HTLC is an output of the commitment transaction.
-pub const SHARD_MSAT: u64 = 1_000_000;
+pub(super) const SHARD_MSAT: u64 = 1_000_000;
 /// Shards of a split payment.
-pub const SHARDS: usize = 4;
+pub(super) const SHARDS: usize = 4;
 /// The TLV record that carries the preimage of a keysend payment.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
 /// Invoices created concurrently before measuring starts.
@@ -22,7 +22,7 @@ const CONCURRENT_INVOICES: usize = 64;
 
 /// The kind of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Each to its own BOLT 11 invoice
     Bolt11,
     /// To a public key, with the preimage in the onion
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 /// In the order of the table.
-pub const ALL: [Kind; 5] = [
+pub(super) const ALL: [Kind; 5] = [
     Kind::Bolt11,
     Kind::Keysend,
     Kind::AmpKey,
@@ -46,7 +46,7 @@ pub const ALL: [Kind; 5] = [
 
 impl Kind {
     /// Display name.
-    pub fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Bolt11 => "BOLT 11 invoice",
             Self::Keysend => "keysend",
@@ -57,7 +57,7 @@ impl Kind {
     }
 
     /// Number of HTLCs of one payment.
-    pub fn shards(self) -> usize {
+    pub(super) fn shards(self) -> usize {
         match self {
             Self::AmpShards => SHARDS,
             _ => 1,
@@ -67,7 +67,7 @@ impl Kind {
 
 /// The payment requests to send.
 #[derive(Debug)]
-pub enum Requests {
+pub(super) enum Requests {
     /// A different request for each payment.
     Each(Vec<SendPaymentRequest>),
     /// The same request for all payments.
@@ -76,7 +76,7 @@ pub enum Requests {
 
 impl Requests {
     /// Returns the request of payment `number`, or `None` if there are no more.
-    pub fn get(&self, number: usize) -> Option<SendPaymentRequest> {
+    pub(super) fn get(&self, number: usize) -> Option<SendPaymentRequest> {
         match self {
             Self::Each(requests) => requests.get(number).cloned(),
             Self::Same(request) => Some((**request).clone()),
@@ -85,7 +85,7 @@ impl Requests {
 }
 
 /// Creates the requests for `count` payments and the invoices they pay.
-pub async fn requests(bench: &Bench, kind: Kind, count: usize) -> Result<Requests> {
+pub(super) async fn requests(bench: &Bench, kind: Kind, count: usize) -> Result<Requests> {
     match kind {
         Kind::Bolt11 => invoices(bench, count).await.map(Requests::Each),
         Kind::Keysend => Ok(Requests::Each(
@@ -102,7 +102,7 @@ pub async fn requests(bench: &Bench, kind: Kind, count: usize) -> Result<Request
 }
 
 /// Returns the payer's error if it cannot send this kind, `None` if it can.
-pub async fn not_supported(bench: &Bench, kind: Kind) -> Result<Option<String>> {
+pub(super) async fn not_supported(bench: &Bench, kind: Kind) -> Result<Option<String>> {
     let request = requests(bench, kind, 1)
         .await?
         .get(0)
@@ -126,7 +126,7 @@ async fn request_again(bench: &Bench, kind: Kind) -> Result<SendPaymentRequest> 
 }
 
 /// Creates an invoice without an amount that can be paid repeatedly.
-pub async fn static_invoice(bench: &Bench) -> Result<String> {
+pub(super) async fn static_invoice(bench: &Bench) -> Result<String> {
     let invoice = Invoice {
         is_amp: true,
         ..Default::default()
@@ -140,7 +140,7 @@ pub async fn static_invoice(bench: &Bench) -> Result<String> {
 }
 
 /// A request for one payment to the static invoice.
-pub fn to_static_invoice(invoice: &str) -> Result<SendPaymentRequest> {
+pub(super) fn to_static_invoice(invoice: &str) -> Result<SendPaymentRequest> {
     Ok(SendPaymentRequest {
         amt_msat: i64::try_from(SHARD_MSAT)?,
         // Required by lnd.

@@ -23,7 +23,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Parameters of one line of the table.
 #[derive(Debug)]
-pub struct Cell {
+pub(super) struct Cell {
     pub kind: Kind,
     pub at_a_time: usize,
     pub requests: Requests,
@@ -32,7 +32,7 @@ pub struct Cell {
 
 /// Ends a measurement, whichever limit is reached first.
 #[derive(Clone, Copy, Debug)]
-pub struct Limit {
+pub(super) struct Limit {
     pub payments: usize,
     /// Measured from the start; payments in flight at the end are awaited and counted.
     pub time: Duration,
@@ -49,7 +49,7 @@ struct Sample {
 
 /// Result of a measurement with at least one payment.
 #[derive(Debug)]
-pub struct Measured {
+pub(super) struct Measured {
     pub kind: Kind,
     pub at_a_time: usize,
     pub elapsed: Duration,
@@ -59,25 +59,25 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub fn payments(&self) -> usize {
+    pub(super) fn payments(&self) -> usize {
         self.samples.len()
     }
 
-    pub fn shards(&self) -> usize {
+    pub(super) fn shards(&self) -> usize {
         self.samples.iter().map(|sample| sample.shards).sum()
     }
 
-    pub fn retries(&self) -> usize {
+    pub(super) fn retries(&self) -> usize {
         self.samples.iter().map(|sample| sample.retries).sum()
     }
 
     /// Payments per second.
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.payments() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// The latency that `percent` of all payments do not exceed.
-    pub fn percentile(&self, percent: usize) -> Duration {
+    pub(super) fn percentile(&self, percent: usize) -> Duration {
         let mut latencies: Vec<_> = self.samples.iter().map(|sample| sample.latency).collect();
         latencies.sort_unstable();
         let index = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
@@ -95,7 +95,7 @@ struct Work {
 }
 
 /// Sends payments until a limit is reached.
-pub async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
+pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
     let before = bench.meters.read().await?;
     let start = Instant::now();
     let work = Arc::new(Work {

@@ -56,7 +56,7 @@ pub struct Options {
 
 /// A program to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Rival {
+pub(super) enum Rival {
     /// The lnd given by `LND_EXE` and `LNCLI_EXE`
     Lnd,
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::table::ms;
 
 /// Payments per second.
-pub const RATE: u32 = 50;
+pub(super) const RATE: u32 = 50;
 /// Number of open pages.
-pub const STREAMS: usize = 1_000;
+pub(super) const STREAMS: usize = 1_000;
 /// Target: slowdown of payments to a donation page with [`STREAMS`] open pages.
 const MAX_SLOWDOWN: f64 = 1.1;
 
 /// Result of one measurement.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     /// Payments per second that completed.
     pub rate: f64,
     pub p50: Duration,
@@ -21,7 +21,7 @@ pub struct Pace {
 }
 
 /// Takes the median of each figure independently.
-pub fn median(paces: &[Pace]) -> Pace {
+pub(super) fn median(paces: &[Pace]) -> Pace {
     let middle = |mut figures: Vec<f64>| {
         figures.sort_by(f64::total_cmp);
         figures.get(figures.len() / 2).copied().unwrap_or_default()
@@ -39,7 +39,7 @@ pub fn median(paces: &[Pace]) -> Pace {
 }
 
 /// Prints the header of the donation page's table.
-pub fn print_head() {
+pub(super) fn print_head() {
     println!("Payments to the donation page's invoice, {RATE} per second:\n");
     println!(
         "{:>10} {:>9} {:>9} {:>9}",
@@ -48,7 +48,7 @@ pub fn print_head() {
 }
 
 /// Prints one line of the donation page's table.
-pub fn print_line(streams: usize, pace: &Pace) {
+pub(super) fn print_line(streams: usize, pace: &Pace) {
     println!(
         "{streams:>10} {:>9.1} {:>9.1} {:>9.1}",
         pace.rate,
@@ -58,7 +58,7 @@ pub fn print_line(streams: usize, pace: &Pace) {
 }
 
 /// Prints the slowdown of payments by open pages, from the medians of all lines.
-pub fn print_slowdown(without: &Pace, with: &Pace) {
+pub(super) fn print_slowdown(without: &Pace, with: &Pace) {
     let slower = [
         ("payments per second", without.rate / with.rate),
         ("p50", with.p50.as_secs_f64() / without.p50.as_secs_f64()),

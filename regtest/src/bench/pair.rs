@@ -4,22 +4,22 @@ use crate::node::Software;
 
 /// Programs of the payer and the payee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub(super) struct Pair {
     pub payer: Software,
     pub payee: Software,
 }
 
 /// The pair measured without a comparison.
-pub const AMPD: Pair = Pair {
+pub(super) const AMPD: Pair = Pair {
     payer: Software::Ampd,
     payee: Software::Ampd,
 };
-pub const LND: Pair = Pair {
+pub(super) const LND: Pair = Pair {
     payer: Software::Lnd,
     payee: Software::Lnd,
 };
 /// ampd with lnd, in both directions.
-pub const MIXED: [Pair; 2] = [
+pub(super) const MIXED: [Pair; 2] = [
     Pair {
         payer: Software::Ampd,
         payee: Software::Lnd,
@@ -32,7 +32,7 @@ pub const MIXED: [Pair; 2] = [
 
 impl Pair {
     /// Display name, from the versions that payer and payee report in GetInfo.
-    pub fn title(self, versions: &[String; 2]) -> String {
+    pub(super) fn title(self, versions: &[String; 2]) -> String {
         let payer = program(self.payer, &versions[0]);
         let payee = program(self.payee, &versions[1]);
         format!("{payer} pays {payee}")

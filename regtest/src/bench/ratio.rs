@@ -7,20 +7,20 @@ use super::kinds::Kind;
 use super::{Bench, IDLE_TIME, Options};
 
 /// Payments in flight.
-pub const AT_A_TIME: usize = 64;
+pub(super) const AT_A_TIME: usize = 64;
 /// Number of measurements of each kind.
 const ROUNDS: usize = 5;
 
 /// Whether these options measure AMP to a key and BOLT 11 at the concurrency at which they are
 /// compared.
-pub fn is_measured(options: &Options) -> bool {
+pub(super) fn is_measured(options: &Options) -> bool {
     let kinds = [Kind::AmpKey, Kind::Bolt11];
     kinds.iter().all(|kind| options.kinds.contains(kind))
         && options.concurrency.contains(&AT_A_TIME)
 }
 
 /// Returns the rate of AMP divided by that of BOLT 11, from the median rates.
-pub async fn amp_by_bolt11(bench: &Bench, options: &Options) -> Result<f64> {
+pub(super) async fn amp_by_bolt11(bench: &Bench, options: &Options) -> Result<f64> {
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         tokio::time::sleep(IDLE_TIME).await;

@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 64;
 const NO_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// Pays `payments` times, at least [`COMPARED`] in each part, and prints the comparison.
-pub async fn run(bench: &Bench, payments: usize) -> Result<()> {
+pub(super) async fn run(bench: &Bench, payments: usize) -> Result<()> {
     let invoice = static_invoice(bench).await?;
     let pay = async |count, at_a_time| -> Result<Measured> {
         let request = to_static_invoice(&invoice)?;

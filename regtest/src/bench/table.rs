@@ -18,12 +18,12 @@ const MAX_LATENCY_MS: f64 = 15.0;
 const MIN_OF_BOLT11: f64 = 0.9;
 
 /// Converts to milliseconds.
-pub fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
 /// Prints the machine properties that the results depend on.
-pub fn print_machine() -> Result<()> {
+pub(super) fn print_machine() -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<_> = load.split_whitespace().take(3).collect();
@@ -38,7 +38,7 @@ pub fn print_machine() -> Result<()> {
 }
 
 /// Prints payer and payee of the following table and the time of a durable write.
-pub fn print_nodes(title: &str, sync_p50: Duration) {
+pub(super) fn print_nodes(title: &str, sync_p50: Duration) {
     println!("\n{title}");
     println!(
         "4 KiB write and fdatasync on this disk: p50 {:.2} ms\n",
@@ -47,7 +47,7 @@ pub fn print_nodes(title: &str, sync_p50: Duration) {
 }
 
 /// Prints the table header. Commits and CPU time are per payment: payer + payee.
-pub fn print_head() {
+pub(super) fn print_head() {
     println!(
         "{:<24} {:>4} {:>8} {:>8} {:>8} {:>8} {:>8}  {:>11}  {:>11} {:>6}",
         "", "at", "", "", "", "", "", "commits for", "CPU ms for", ""
@@ -68,7 +68,7 @@ pub fn print_head() {
 }
 
 /// Prints one line of the table.
-pub fn print_line(line: &Measured) {
+pub(super) fn print_line(line: &Measured) {
     let payments = line.payments() as f64;
     let cpu = line.used.map(|used| ms(used.cpu) / payments);
     println!(
@@ -99,7 +99,7 @@ fn commits(used: &[Reading; 2], payments: f64) -> String {
 }
 
 /// Prints a line instead of the results of a kind.
-pub fn print_skipped(kind: Kind, why: &str) {
+pub(super) fn print_skipped(kind: Kind, why: &str) {
     println!(
         "{:<24} skipped: not supported by this node: {why}",
         kind.title()
@@ -107,7 +107,7 @@ pub fn print_skipped(kind: Kind, why: &str) {
 }
 
 /// Compares the results with the targets, as far as they were measured.
-pub fn print_targets(lines: &[Measured]) {
+pub(super) fn print_targets(lines: &[Measured]) {
     let find = |kind, at_a_time| {
         let mut lines = lines.iter();
         lines.find(|line| line.kind == kind && line.at_a_time == at_a_time)
@@ -125,19 +125,19 @@ pub fn print_targets(lines: &[Measured]) {
 }
 
 /// Prints the rate of AMP to a key divided by that of BOLT 11.
-pub fn print_ratio(ratio: f64) {
+pub(super) fn print_ratio(ratio: f64) {
     let text = format!("AMP to a key / BOLT 11, {AT_A_TIME} at a time");
     print_target(&text, ratio, ratio >= MIN_OF_BOLT11, MIN_OF_BOLT11);
 }
 
 /// Prints a value next to its target.
-pub fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
+pub(super) fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
     let verdict = if is_met { "met" } else { "MISSED" };
     println!("{what:<52} {value:>7.2}  target {target}: {verdict}");
 }
 
 /// Prints the first and the last payments to one invoice, sequential and concurrent.
-pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 2]) {
+pub(super) fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 2]) {
     let compared = first.iter().chain(last).chain([middle]);
     let all: usize = compared.map(Measured::payments).sum();
     println!("\nOne static invoice, paid {all} times");

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 /// Address and credentials of a bitcoind on 127.0.0.1.
 #[derive(Clone, Debug)]
-pub struct JsonRpc {
+pub(super) struct JsonRpc {
     pub port: u16,
     pub user: String,
     pub password: String,
@@ -24,7 +24,7 @@ impl JsonRpc {
     ///
     /// # Errors
     /// If bitcoind cannot be reached, or bitcoind's own error message.
-    pub async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
+    pub(super) async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
         self.exchange(method, parameters)
             .await
             .with_context(|| format!("bitcoind's {method}"))

@@ -19,7 +19,11 @@ type Entry = (Vec<u8>, i64);
 ///
 /// # Errors
 /// Names an invoice on which the two ends disagree.
-pub async fn compare(receiver: &Api, invoices: &[Invoice], payments: &[Payment]) -> Result<()> {
+pub(super) async fn compare(
+    receiver: &Api,
+    invoices: &[Invoice],
+    payments: &[Payment],
+) -> Result<()> {
     let is_static = |invoice: &&Invoice| invoice.is_amp && !invoice.payment_request.is_empty();
     for invoice in invoices.iter().filter(is_static) {
         let received = entries(&ledger(receiver, &invoice.payment_request).await?);

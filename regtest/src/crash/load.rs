@@ -33,7 +33,7 @@ fn directions(network: &Network) -> impl Iterator<Item = (&'static str, &'static
 
 /// A running load.
 #[derive(Debug)]
-pub struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     workers: JoinSet<u64>,
 }
@@ -70,7 +70,7 @@ struct Pair {
 impl Load {
     /// Starts one worker per payment in flight, each paying sequentially. All nodes must be running:
     /// each receiver first creates a static invoice, which is not paid after this load.
-    pub async fn start(network: &Network, plan: &Plan) -> Result<Self> {
+    pub(super) async fn start(network: &Network, plan: &Plan) -> Result<Self> {
         let mut pairs = Vec::new();
         for (payer, receiver) in directions(network) {
             let receiver_api = network[receiver].api()?;
@@ -93,14 +93,14 @@ impl Load {
 
     /// Starts no new payments and waits for those in flight. Returns how many calls were interrupted
     /// by a node's crash.
-    pub async fn stop(self) -> Result<u64> {
+    pub(super) async fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.workers.join_all().await.into_iter().sum())
     }
 }
 
 /// Pays once in each direction, so that all nodes know all channels.
-pub async fn warm_up(network: &Network) -> Result<()> {
+pub(super) async fn warm_up(network: &Network) -> Result<()> {
     for (payer, receiver) in directions(network) {
         network
             .pay(payer, &amp_to(network[receiver].key(), 10_000)?)

@@ -24,7 +24,7 @@ const COUNTABLE: [Point; 5] = [
 
 /// A round: victims, how they crash and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     pub death: Death,
     /// How long the victims stay down.
     pub down_for: Duration,
@@ -36,7 +36,7 @@ pub struct Plan {
 
 /// How nodes crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Death {
+pub(super) enum Death {
     /// `kill -9` of one, two or all nodes, after this much load.
     Kill {
         victims: Vec<&'static str>,
@@ -54,7 +54,7 @@ pub enum Death {
 
 impl Plan {
     /// The plan of a round, always the same for the same seed.
-    pub fn of(seed: u64, round: u32) -> Self {
+    pub(super) fn of(seed: u64, round: u32) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(u64::from(round)));
         Self {
             death: Death::of(&mut rng),
@@ -65,7 +65,7 @@ impl Plan {
     }
 
     /// The same plan, but `name`, which has no crash points, is killed where it would abort at one.
-    pub fn without_points_of(mut self, name: &'static str) -> Self {
+    pub(super) fn without_points_of(mut self, name: &'static str) -> Self {
         if let Death::Abort { victim, nth, .. } = self.death
             && victim == name
         {
@@ -118,7 +118,7 @@ impl Death {
     }
 
     /// The nodes that crash.
-    pub fn victims(&self) -> Vec<&'static str> {
+    pub(super) fn victims(&self) -> Vec<&'static str> {
         match self {
             Self::Kill { victims, .. } => victims.clone(),
             Self::Abort { victim, away, .. } => once(*victim).chain(*away).collect(),

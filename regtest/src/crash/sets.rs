@@ -25,7 +25,7 @@ type Shards = BTreeMap<(Vec<u8>, u32), Shard>;
 /// # Errors
 /// Names a set that is partly settled or on which the ends disagree, or a shard that was sent
 /// twice.
-pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
+pub(super) fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
     check_sent_once(payments)?;
     check_received_once(invoices)?;
     let mut sent = Shards::new();

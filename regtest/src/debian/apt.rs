@@ -22,7 +22,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 ///
 /// # Errors
 /// The error output of apt-get.
-pub fn fetch(dir: &Path, mirror: &Mirror) -> Result<Vec<PathBuf>> {
+pub(super) fn fetch(dir: &Path, mirror: &Mirror) -> Result<Vec<PathBuf>> {
     let settings = lay_out(dir, mirror)?;
     run(&settings, &["update"])?;
     let mut install = vec![

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A Debian archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mirror {
+pub(super) struct Mirror {
     /// Address of the archive, without a trailing slash.
     pub uri: String,
     /// The keyring that the machine's sources specify for it.
@@ -13,7 +13,7 @@ pub struct Mirror {
 }
 
 /// The Debian mirrors used by this machine; none if it does not run Debian.
-pub fn candidates() -> Vec<Mirror> {
+pub(super) fn candidates() -> Vec<Mirror> {
     configured(Path::new("/etc/apt"))
 }
 

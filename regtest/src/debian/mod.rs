@@ -26,7 +26,7 @@ const WORK_PREFIX: &str = "fetch-";
 ///
 /// # Errors
 /// If this machine is not Debian-like, or the archive cannot be reached or verified.
-pub fn provide() -> Result<BitcoindExe> {
+pub(crate) fn provide() -> Result<BitcoindExe> {
     provide_in(&paths::target().join("regtest-bitcoind"))
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::bitcoind_exe::BitcoindExe;
 
 /// Unpacks the packages into `root`. Their scripts are not run.
-pub fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {
+pub(super) fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {
     fs::create_dir(root)?;
     for archive in archives {
         let output = Command::new("dpkg-deb")
@@ -34,7 +34,7 @@ pub fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {
 ///
 /// # Errors
 /// If one of them is missing in `root`.
-pub fn bitcoind(root: &Path) -> Result<BitcoindExe> {
+pub(super) fn bitcoind(root: &Path) -> Result<BitcoindExe> {
     let program = root.join("usr/bin/bitcoind");
     if !program.is_file() {
         bail!("{} is missing", program.display());

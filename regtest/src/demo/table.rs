@@ -5,7 +5,7 @@ use bitcoin::hex::DisplayHex;
 use super::{AMOUNT_MSAT, CAPACITY_SAT, Change, Paid, Shard, Tips};
 use crate::network::Network;
 
-pub fn print_map() {
+pub(super) fn print_map() {
     println!("           carol");
     println!("         /       \\");
     println!(
@@ -21,7 +21,7 @@ pub fn print_map() {
     );
 }
 
-pub fn print_paid(network: &Network, paid: &Paid) {
+pub(super) fn print_paid(network: &Network, paid: &Paid) {
     println!("  shard  route                    amount in msat  payment hash  sha256(preimage)");
     for (number, shard) in paid.shards.iter().enumerate() {
         print_shard(network, number + 1, shard);
@@ -41,7 +41,7 @@ pub fn print_paid(network: &Network, paid: &Paid) {
     );
 }
 
-pub fn print_tips(tips: &Tips) {
+pub(super) fn print_tips(tips: &Tips) {
     println!("Bob also publishes one static invoice without an amount:\n");
     println!("  {}\n", short_text(&tips.payment_request));
     println!("Alice pays it, then Carol. Bob's list of its payments:\n");
@@ -67,7 +67,7 @@ fn short_text(invoice: &str) -> String {
     }
 }
 
-pub fn print_refused() {
+pub(super) fn print_refused() {
     println!(
         "First attempt: Bob does not accept AMP payments. His node rejects the payment, Alice gets\n\
         INCORRECT_PAYMENT_DETAILS, and all balances are unchanged.\n\n\

@@ -5,22 +5,22 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 
 /// Size of the authentication tag of each ciphertext in bytes.
-pub const TAG: usize = 16;
+pub(super) const TAG: usize = 16;
 /// Size of the encrypted length that precedes each message: two bytes and the tag.
-pub const HEADER: usize = 2 + TAG;
+pub(super) const HEADER: usize = 2 + TAG;
 /// Number of times a key is used before it is rotated (BOLT 8).
 const ROTATION: u64 = 1_000;
 
 /// One direction of a connection.
 #[derive(Debug)]
-pub struct Cipher {
+pub(super) struct Cipher {
     key: [u8; 32],
     chaining_key: [u8; 32],
     nonce: u64,
 }
 
 impl Cipher {
-    pub fn new(key: [u8; 32], chaining_key: [u8; 32]) -> Self {
+    pub(super) fn new(key: [u8; 32], chaining_key: [u8; 32]) -> Self {
         Self {
             key,
             chaining_key,
@@ -32,7 +32,7 @@ impl Cipher {
     ///
     /// # Errors
     /// If the message is longer than 65,535 bytes.
-    pub fn seal_message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn seal_message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let length =
             u16::try_from(message.len()).context("the message is longer than 65,535 bytes")?;
         self.seal(&length.to_be_bytes(), out)?;
@@ -43,7 +43,7 @@ impl Cipher {
     ///
     /// # Errors
     /// If the tag does not verify.
-    pub fn open_header(&mut self, header: &mut [u8; HEADER]) -> Result<usize> {
+    pub(super) fn open_header(&mut self, header: &mut [u8; HEADER]) -> Result<usize> {
         let length = self.open(header)?;
         let length = length.try_into().context("the length has two bytes")?;
         Ok(usize::from(u16::from_be_bytes(length)))
@@ -53,7 +53,7 @@ impl Cipher {
     ///
     /// # Errors
     /// If the tag does not verify.
-    pub fn open<'a>(&mut self, ciphertext: &'a mut [u8]) -> Result<&'a mut [u8]> {
+    pub(super) fn open<'a>(&mut self, ciphertext: &'a mut [u8]) -> Result<&'a mut [u8]> {
         let (key, nonce) = self.next();
         open(&key, nonce, &[], ciphertext)
     }
@@ -75,7 +75,7 @@ impl Cipher {
 }
 
 /// `encryptWithAD` of BOLT 8.
-pub fn seal(key: &[u8; 32], number: u64, data: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn seal(key: &[u8; 32], number: u64, data: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
     let mut bytes = plaintext.to_vec();
     aead(key)?
         .seal_in_place_append_tag(nonce(number), Aad::from(data), &mut bytes)
@@ -87,7 +87,7 @@ pub fn seal(key: &[u8; 32], number: u64, data: &[u8], plaintext: &[u8]) -> Resul
 ///
 /// # Errors
 /// If the tag does not verify.
-pub fn open<'a>(
+pub(super) fn open<'a>(
     key: &[u8; 32],
     number: u64,
     data: &[u8],
@@ -99,7 +99,7 @@ pub fn open<'a>(
 }
 
 /// The two keys that BOLT 8 derives from a chaining key and a secret.
-pub fn hkdf(salt: &[u8; 32], secret: &[u8]) -> ([u8; 32], [u8; 32]) {
+pub(super) fn hkdf(salt: &[u8; 32], secret: &[u8]) -> ([u8; 32], [u8; 32]) {
     struct Both;
     impl KeyType for Both {
         fn len(&self) -> usize {

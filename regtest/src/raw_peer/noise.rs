@@ -9,16 +9,16 @@ use super::cipher::{Cipher, hkdf, open, seal};
 use super::target::SECP;
 
 /// Size of acts one and two in bytes: version, ephemeral key, tag.
-pub const ACT_ONE_OR_TWO: usize = 50;
+pub(super) const ACT_ONE_OR_TWO: usize = 50;
 /// Size of act three in bytes: version, encrypted static key with tag, tag.
-pub const ACT_THREE: usize = 66;
+pub(super) const ACT_THREE: usize = 66;
 
 const PROTOCOL: &[u8] = b"Noise_XK_secp256k1_ChaChaPoly_SHA256";
 const PROLOGUE: &[u8] = b"lightning";
 
 /// A handshake before its second act.
 #[derive(Debug)]
-pub struct Handshake {
+pub(super) struct Handshake {
     ours: SecretKey,
     ephemeral: SecretKey,
     hash: [u8; 32],
@@ -27,14 +27,14 @@ pub struct Handshake {
 
 /// The ciphers of both directions after the handshake.
 #[derive(Debug)]
-pub struct Ciphers {
+pub(super) struct Ciphers {
     pub sending: Cipher,
     pub receiving: Cipher,
 }
 
 impl Handshake {
     /// Starts a handshake with the node whose key is `theirs`, and returns act one.
-    pub fn begin(
+    pub(super) fn begin(
         ours: SecretKey,
         theirs: &PublicKey,
         ephemeral: SecretKey,
@@ -63,7 +63,10 @@ impl Handshake {
     ///
     /// # Errors
     /// If act two was not created by the node with that key.
-    pub fn finish(mut self, act_two: [u8; ACT_ONE_OR_TWO]) -> Result<([u8; ACT_THREE], Ciphers)> {
+    pub(super) fn finish(
+        mut self,
+        act_two: [u8; ACT_ONE_OR_TWO],
+    ) -> Result<([u8; ACT_THREE], Ciphers)> {
         ensure!(act_two[0] == 0, "act two has version {}", act_two[0]);
         let theirs = PublicKey::from_slice(&act_two[1..34])?;
         self.mix_hash(&act_two[1..34]);

@@ -10,19 +10,19 @@ use lightning::chain::{BestBlock, Listen};
 use super::TestNode;
 
 /// A chain that grows on request.
-pub struct Chain {
+pub(crate) struct Chain {
     tip: Mutex<(bitcoin::BlockHash, u32)>,
 }
 
 impl Chain {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             tip: Mutex::new((BestBlock::from_network(Network::Regtest).block_hash, 0)),
         }
     }
 
     /// Mines the nodes' broadcast transactions into one block. Returns its height.
-    pub fn mine(&self, nodes: &[&TestNode]) -> u32 {
+    pub(crate) fn mine(&self, nodes: &[&TestNode]) -> u32 {
         let mut transactions: Vec<Transaction> = Vec::new();
         for node in nodes {
             for transaction in node.network.waiting.lock().unwrap().drain(..) {

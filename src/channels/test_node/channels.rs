@@ -16,7 +16,7 @@ use crate::ldk::ChannelManager;
 use crate::peers::PeerManager;
 use crate::storage::Health;
 
-pub fn opener(
+pub(super) fn opener(
     manager: &Arc<ChannelManager>,
     peers: &Arc<PeerManager>,
     wallet: &Arc<Wallet>,
@@ -26,7 +26,7 @@ pub fn opener(
     Arc::new(Opener::new(manager, peers, wallet, config))
 }
 
-pub fn closer(
+pub(super) fn closer(
     manager: &Arc<ChannelManager>,
     peers: &Arc<PeerManager>,
     spends: &Arc<FundingSpends>,
@@ -40,7 +40,7 @@ pub fn closer(
     )
 }
 
-pub fn channels(
+pub(super) fn channels(
     manager: &Arc<ChannelManager>,
     opener: &Arc<Opener>,
     acceptor: Acceptor,

@@ -28,7 +28,7 @@ use crate::ldk::ChannelMonitor;
 use crate::peers::{AddressBook, address_book};
 
 /// All broadcast transactions that are not mined yet.
-pub struct Broadcasts {
+pub(super) struct Broadcasts {
     pub waiting: Mutex<Vec<Transaction>>,
     pub spends: Arc<FundingSpends>,
 }
@@ -43,7 +43,7 @@ impl BroadcasterInterface for Broadcasts {
 
 /// The addresses from which peers appear to be connected.
 #[derive(Default)]
-pub struct Addresses(pub Mutex<HashMap<PublicKey, IpAddr>>);
+pub(crate) struct Addresses(pub Mutex<HashMap<PublicKey, IpAddr>>);
 
 impl KnownPeers for Addresses {
     fn address(&self, peer: &PublicKey) -> Option<IpAddr> {
@@ -59,7 +59,7 @@ impl KnownPeers for Addresses {
     }
 }
 
-pub struct NoDisk;
+pub(super) struct NoDisk;
 
 impl Persist<InMemorySigner> for NoDisk {
     fn persist_new_channel(
@@ -84,7 +84,7 @@ impl Persist<InMemorySigner> for NoDisk {
 
 /// Records what the store adapters would keep.
 #[derive(Default)]
-pub struct Store {
+pub(crate) struct Store {
     pub closed: Mutex<Vec<ClosedChannel>>,
     pub closing: Mutex<Vec<(ChannelId, ClosingTransaction)>>,
     pub agreed: Mutex<HashMap<ChannelId, AgreedClose>>,
@@ -137,7 +137,7 @@ impl AddressBook for Store {
 
 /// A wallet with invented UTXOs.
 #[derive(Default)]
-pub struct Wallet {
+pub(crate) struct Wallet {
     pub empty: std::sync::atomic::AtomicBool,
     /// The error with which its transactions are rejected.
     pub refusal: Mutex<Option<String>>,

@@ -15,7 +15,7 @@ use crate::ldk::{ChainMonitor, ChannelManager};
 use crate::peers::PeerManager;
 
 /// The event loop of a test node.
-pub struct Pump {
+pub(super) struct Pump {
     pub manager: Arc<ChannelManager>,
     pub monitors: Arc<ChainMonitor>,
     pub peers: Arc<PeerManager>,
@@ -25,7 +25,7 @@ pub struct Pump {
 }
 
 impl Pump {
-    pub async fn run(self, turns: watch::Sender<u64>, stop: CancellationToken) {
+    pub(super) async fn run(self, turns: watch::Sender<u64>, stop: CancellationToken) {
         loop {
             // Connecting and disconnecting do not wake the event loop, so tests would wait forever.
             tokio::select! {

@@ -3,7 +3,7 @@
 use super::{Key, Kind, Section, key};
 
 /// All sections, in the order of `--help` and `config.example.toml`.
-pub const SECTIONS: &[Section] = &[
+pub(crate) const SECTIONS: &[Section] = &[
     NODE,
     CONNECTIONS,
     CALLERS,

@@ -9,7 +9,7 @@ use prost_reflect::{ExtensionDescriptor, MessageDescriptor, MethodDescriptor, Va
 use lnd_api::proto::POOL;
 
 /// An RPC method.
-pub struct Method {
+pub(crate) struct Method {
     /// The gRPC path, such as `/lnrpc.Lightning/GetInfo`.
     pub path: String,
     pub request: MessageDescriptor,
@@ -26,7 +26,7 @@ pub struct Method {
 
 impl Method {
     /// Returns the permissions that a macaroon must have.
-    pub fn required(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn required(&self) -> Vec<(&str, &str)> {
         let pairs = self.allow.iter();
         pairs
             .map(|(entity, action)| (&**entity, &**action))
@@ -35,7 +35,7 @@ impl Method {
 }
 
 /// All methods, by gRPC path.
-pub static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+pub(crate) static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     let options = Options::of_our_protos();
     let services = POOL.services();
     services

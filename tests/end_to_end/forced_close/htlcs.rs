@@ -13,14 +13,19 @@ use regtest::wait::wait_for;
 use super::LIMIT;
 
 /// A payment held by its receiver.
-pub struct Held {
+pub(super) struct Held {
     receiver: String,
     preimage: [u8; 32],
 }
 
 impl Held {
     /// Pays and waits until the receiver holds the payment.
-    pub async fn start(network: &Network, payer: &str, receiver: &str, sat: i64) -> Result<Self> {
+    pub(super) async fn start(
+        network: &Network,
+        payer: &str,
+        receiver: &str,
+        sat: i64,
+    ) -> Result<Self> {
         let preimage = random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
         let api = network[receiver].api()?;
@@ -52,7 +57,7 @@ impl Held {
     }
 
     /// Gives the receiver the preimage.
-    pub async fn settle(&self, network: &Network) -> Result<()> {
+    pub(super) async fn settle(&self, network: &Network) -> Result<()> {
         let request = SettleInvoiceMsg {
             preimage: self.preimage.to_vec(),
         };

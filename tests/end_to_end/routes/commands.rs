@@ -46,7 +46,7 @@ fn looks_as(ours: &Value, file: &str) -> Result<()> {
 }
 
 /// Through Carol to Bob, like the recorded routes with one forwarding node.
-pub async fn output_matches_lncli(network: &Network) -> Result<()> {
+pub(super) async fn output_matches_lncli(network: &Network) -> Result<()> {
     let alice = alice(network);
     let (carol, bob) = (network["carol"].key(), network["bob"].key());
     let first = format!("--ignore_pair={}:{bob}", network["alice"].key());
@@ -73,7 +73,7 @@ pub async fn output_matches_lncli(network: &Network) -> Result<()> {
     Ok(())
 }
 
-pub async fn built_route_pays_at_the_estimated_cost(network: &Network) -> Result<()> {
+pub(super) async fn built_route_pays_at_the_estimated_cost(network: &Network) -> Result<()> {
     let alice = alice(network);
     let bob = Cli {
         network,
@@ -131,7 +131,7 @@ fn first_channel(alice: &Cli<'_>, peer: &str) -> Result<String> {
     Ok(text(&list, "/channels/0/scid")?.to_owned())
 }
 
-pub fn queried_routes_respect_restrictions(network: &Network) -> Result<()> {
+pub(super) fn queried_routes_respect_restrictions(network: &Network) -> Result<()> {
     let alice = alice(network);
     let (us, bob) = (network["alice"].key(), network["bob"].key());
     let (carol, dave) = (network["carol"].key(), network["dave"].key());

@@ -26,7 +26,7 @@ async fn request(network: &Network, set: &Set, number: usize) -> Result<SendToRo
 }
 
 /// Follows lnd's own test: the invoice appears with the first shard and is settled with the last.
-pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
+pub(super) async fn three_shards_settle_together(network: &Network) -> Result<()> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let all = InvoiceSubscription::default();
     let mut events = bob.lightning.clone().subscribe_invoices(all).await?;
@@ -96,7 +96,7 @@ fn settled_as(attempt: &HtlcAttempt, set: &Set, index: usize) -> Result<()> {
     Ok(())
 }
 
-pub async fn invalid_share_fails_its_set(network: &Network) -> Result<()> {
+pub(super) async fn invalid_share_fails_its_set(network: &Network) -> Result<()> {
     let alice = network["alice"].api()?;
     let set = Set::new(manual_amp::random(), TOTAL_MSAT, &INDICES)?;
     let mut requests = Vec::new();

@@ -9,7 +9,7 @@ use super::{AMPD, LND};
 const MAX_FEES_SAT: u64 = 200_000;
 
 #[derive(Debug)]
-pub struct Balance {
+pub(super) struct Balance {
     ampd_sat: u64,
     lnd_sat: u64,
     /// All wallets and channel capacities, on both sides.
@@ -17,7 +17,7 @@ pub struct Balance {
 }
 
 impl Balance {
-    pub async fn now(network: &Network) -> Result<Self> {
+    pub(super) async fn now(network: &Network) -> Result<Self> {
         let channels = network[AMPD].api()?.channels().await?;
         let capacities = channels.iter().map(|channel| channel.capacity);
         let in_channels = u64::try_from(capacities.sum::<i64>())?;
@@ -30,7 +30,7 @@ impl Balance {
     }
 
     /// Checks that only miners gained funds, and that this much moved from ampd to lnd.
-    pub async fn assert_moved(self, network: &Network, to_lnd_sat: i64) -> Result<()> {
+    pub(super) async fn assert_moved(self, network: &Network, to_lnd_sat: i64) -> Result<()> {
         let after = Self::now(network).await?;
         let fees_sat = self.together_sat.checked_sub(after.together_sat);
         ensure!(

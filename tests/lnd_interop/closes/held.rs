@@ -20,12 +20,12 @@ use tonic::Status;
 use super::{LIMIT, LND, payee_of};
 
 /// Far more than the fees of all transactions of a close.
-pub const SHARD_SAT: u64 = 500_000;
+pub(super) const SHARD_SAT: u64 = 500_000;
 const SHARD_MSAT: i64 = 500_000_000;
 /// Time for a close and its blocks.
 const ANSWER_LIMIT: Duration = Duration::from_secs(180);
 
-pub struct Held<'a> {
+pub(super) struct Held<'a> {
     network: &'a Network,
     payer: &'a str,
     payee: &'a str,
@@ -36,7 +36,7 @@ pub struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Sends the first of two shards over this channel, and waits until the payee holds it.
-    pub async fn start(network: &'a Network, payer: &'a str, point: &str) -> Result<Self> {
+    pub(super) async fn start(network: &'a Network, payer: &'a str, point: &str) -> Result<Self> {
         let payee = payee_of(payer);
         let invoice = network[payee].api()?.static_invoice().await?;
         let address = invoice.payment_addr.as_slice().try_into();
@@ -75,7 +75,7 @@ impl<'a> Held<'a> {
 
     /// Sends the other half over another channel: both must settle. Whether lnd as payer learns the result of
     /// the first is another question: see [`Held::forgets`].
-    pub async fn complete(self, point: &str) -> Result<()> {
+    pub(super) async fn complete(self, point: &str) -> Result<()> {
         let forgets = self.forgets();
         let end = self.complete_elsewhere(point).await?;
         if forgets { Ok(()) } else { end.arrives().await }
@@ -88,7 +88,7 @@ impl<'a> Held<'a> {
     }
 
     /// Sends the other half over another channel, where it settles; the first half is still in flight.
-    pub async fn complete_elsewhere(self, point: &str) -> Result<Half<'a>> {
+    pub(super) async fn complete_elsewhere(self, point: &str) -> Result<Half<'a>> {
         let route = known_route(self.network, self.payer, point).await?;
         let payer = self.network[self.payer].api()?;
         let attempt = payer.send_to_route(self.set.request(1, route)?).await?;
@@ -98,7 +98,7 @@ impl<'a> Held<'a> {
 
     /// Cancels the invoice: the first half fails, and its payer gets the result unless it
     /// [forgets](Held::forgets).
-    pub async fn cancel(self) -> Result<()> {
+    pub(super) async fn cancel(self) -> Result<()> {
         let message = CancelInvoiceMsg {
             payment_hash: self.invoice.r_hash.clone(),
         };
@@ -112,7 +112,7 @@ impl<'a> Held<'a> {
     }
 
     /// Waits until the first half fails.
-    pub async fn fails_back(self) -> Result<()> {
+    pub(super) async fn fails_back(self) -> Result<()> {
         let attempt = timeout(ANSWER_LIMIT, self.first)
             .await
             .context("no result")???;
@@ -122,10 +122,10 @@ impl<'a> Held<'a> {
 }
 
 /// The first half of a set of which the other half has settled.
-pub struct Half<'a>(Held<'a>);
+pub(super) struct Half<'a>(Held<'a>);
 
 impl Half<'_> {
-    pub async fn arrives(self) -> Result<()> {
+    pub(super) async fn arrives(self) -> Result<()> {
         let attempt = timeout(ANSWER_LIMIT, self.0.first)
             .await
             .context("no result")???;
@@ -149,7 +149,7 @@ async fn known_route(network: &Network, payer: &str, point: &str) -> Result<Rout
 }
 
 /// A route for a shard over this channel.
-pub async fn route(network: &Network, payer: &str, point: &str) -> Result<Route> {
+pub(super) async fn route(network: &Network, payer: &str, point: &str) -> Result<Route> {
     let payee = bytes(network[payee_of(payer)].key())?;
     let request = BuildRouteRequest {
         amt_msat: SHARD_MSAT,
@@ -165,7 +165,7 @@ pub async fn route(network: &Network, payer: &str, point: &str) -> Result<Route>
         .context("BuildRoute returned no route")
 }
 
-pub async fn channel(api: &Api, point: &str) -> Result<Channel> {
+pub(super) async fn channel(api: &Api, point: &str) -> Result<Channel> {
     let mut channels = api.channels().await?.into_iter();
     let channel = channels.find(|channel| channel.channel_point == point);
     channel.with_context(|| format!("the channel {point} is not listed"))

@@ -15,7 +15,7 @@ use super::topology::{AMOUNT_MSAT, MIN_SHARDS, ROUTES, SHARD_MSAT, scene};
 use crate::manual_shards::{in_order, settled};
 use crate::scene::{Scene, amp};
 
-pub async fn an_invoice(network: &Network) -> Result<()> {
+pub(super) async fn an_invoice(network: &Network) -> Result<()> {
     let scene = scene(network);
     let mut events = Events::follow(&scene.payee()?).await?;
     let invoice = scene.amp_invoice(AMOUNT_MSAT).await?;
@@ -25,7 +25,7 @@ pub async fn an_invoice(network: &Network) -> Result<()> {
 }
 
 /// The payment goes to a new invoice created by its first shard.
-pub async fn an_invoice_with_another_payment_address(network: &Network) -> Result<()> {
+pub(super) async fn an_invoice_with_another_payment_address(network: &Network) -> Result<()> {
     let scene = scene(network);
     let mut events = Events::follow(&scene.payee()?).await?;
     let invoice = scene.amp_invoice(AMOUNT_MSAT).await?;
@@ -42,7 +42,7 @@ pub async fn an_invoice_with_another_payment_address(network: &Network) -> Resul
     Ok(())
 }
 
-pub async fn to_a_key(network: &Network) -> Result<()> {
+pub(super) async fn to_a_key(network: &Network) -> Result<()> {
     let scene = scene(network);
     let before = scene.payee()?.invoices(0).await?.invoices.len();
     let request = amp_to(scene.payee_key(), u64::try_from(AMOUNT_MSAT)?)?;
@@ -78,7 +78,7 @@ async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, event: Invoice) 
     Ok(())
 }
 
-pub async fn shards_over_given_routes(network: &Network) -> Result<()> {
+pub(super) async fn shards_over_given_routes(network: &Network) -> Result<()> {
     let (scene, payer) = (scene(network), network["alice"].api()?);
     let mut events = Events::follow(&scene.payee()?).await?;
     let set = Set::new(manual_amp::random(), AMOUNT_MSAT, &[0, 1, 2])?;

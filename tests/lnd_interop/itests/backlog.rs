@@ -20,7 +20,7 @@ type Told = (u64, InvoiceState, bool, i64, usize, usize);
 const MSAT: i64 = 10_000;
 
 /// Creates invoices with every final state, and subscribes with each index and with both.
-pub async fn of_invoices_with_every_final_state(scene: Scene<'_>) -> Result<Vec<Vec<Told>>> {
+pub(super) async fn of_invoices_with_every_final_state(scene: Scene<'_>) -> Result<Vec<Vec<Told>>> {
     let payee = scene.payee()?;
     // Events are only replayed after a known index, so this invoice provides one.
     let settled_before = payee.invoice(1_000).await?;

@@ -9,12 +9,12 @@ use tonic::Streaming;
 
 use crate::SETTLE_LIMIT;
 
-pub struct Events(Streaming<Invoice>);
+pub(super) struct Events(Streaming<Invoice>);
 
 impl Events {
     /// Subscribes from now on. lnd responds only with its first event, so an invoice is created to cause
     /// one, and another before it, since no event after a known index can be missed.
-    pub async fn follow(payee: &Api) -> Result<Self> {
+    pub(super) async fn follow(payee: &Api) -> Result<Self> {
         let known = payee.invoice(1_000).await?;
         let after = InvoiceSubscription {
             add_index: known.add_index,
@@ -30,7 +30,7 @@ impl Events {
     }
 
     /// Subscribes to invoices settled after this index.
-    pub async fn settled_after(payee: &Api, settle_index: u64) -> Result<Self> {
+    pub(super) async fn settled_after(payee: &Api, settle_index: u64) -> Result<Self> {
         let after = InvoiceSubscription {
             add_index: 0,
             settle_index,
@@ -39,12 +39,12 @@ impl Events {
         Ok(Self(events.into_inner()))
     }
 
-    pub async fn next(&mut self) -> Result<Invoice> {
+    pub(super) async fn next(&mut self) -> Result<Invoice> {
         next(&mut self.0).await
     }
 
     /// The next event, which must be an added invoice.
-    pub async fn open(&mut self) -> Result<Invoice> {
+    pub(super) async fn open(&mut self) -> Result<Invoice> {
         let added = self.next().await?;
         assert_eq!(added.state(), InvoiceState::Open);
         assert_eq!((added.amt_paid_msat, added.htlcs.len()), (0, 0));
@@ -53,7 +53,7 @@ impl Events {
 
     /// The event for the invoice with this address. Others may precede it: a busy lnd reports invoices
     /// late.
-    pub async fn opened(&mut self, payment_addr: &[u8]) -> Result<Invoice> {
+    pub(super) async fn opened(&mut self, payment_addr: &[u8]) -> Result<Invoice> {
         loop {
             let added = self.open().await?;
             if added.payment_addr == payment_addr {
@@ -63,14 +63,14 @@ impl Events {
     }
 
     /// The next event, which must be a settled invoice.
-    pub async fn settled(&mut self) -> Result<Invoice> {
+    pub(super) async fn settled(&mut self) -> Result<Invoice> {
         let paid = self.next().await?;
         assert_eq!(paid.state(), InvoiceState::Settled);
         Ok(paid)
     }
 }
 
-pub async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
+pub(super) async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
     let event = timeout(SETTLE_LIMIT, events.message()).await;
     event
         .context("timed out waiting for an event")??

@@ -22,9 +22,10 @@ const MSAT: i64 = 10_000_000;
 /// Much less than the payment timeout.
 const FAIL_LIMIT: Duration = Duration::from_secs(10);
 /// lnd limits only what others add, not itself, so Lena pays through another lnd.
-pub const ROUTES: [(&str, &[&str]); 2] = [("alice", &["lisa"]), ("lena", &["lisa", "alice"])];
+pub(super) const ROUTES: [(&str, &[&str]); 2] =
+    [("alice", &["lisa"]), ("lena", &["lisa", "alice"])];
 
-pub async fn open() -> Result<Network> {
+pub(super) async fn open() -> Result<Network> {
     let mut network = Network::start(binaries()).await?;
     let mut lisa = network.prepare_lnd("lisa")?;
     lisa.set("default-remote-max-htlcs", &HTLCS.to_string());
@@ -38,7 +39,7 @@ pub async fn open() -> Result<Network> {
     Ok(network)
 }
 
-pub async fn a_full_channel(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn a_full_channel(scene: Scene<'_>) -> Result<()> {
     let msat = u64::try_from(MSAT)?;
     let request = SendPaymentRequest {
         max_parts: 10,

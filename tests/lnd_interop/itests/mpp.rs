@@ -17,7 +17,7 @@ use super::events::next;
 use super::topology::{AMOUNT_MSAT, MIN_SHARDS, ROUTES, SHARD_MSAT, scene};
 use crate::scene::Scene;
 
-pub async fn an_invoice(network: &Network) -> Result<()> {
+pub(super) async fn an_invoice(network: &Network) -> Result<()> {
     let scene = scene(network);
     let invoice = scene.payee()?.invoice(u64::try_from(AMOUNT_MSAT)?).await?;
     let payment = scene.pays(&bolt11(&invoice.payment_request)).await?;
@@ -34,7 +34,7 @@ pub async fn an_invoice(network: &Network) -> Result<()> {
     Ok(())
 }
 
-pub async fn parts_over_given_routes(network: &Network) -> Result<()> {
+pub(super) async fn parts_over_given_routes(network: &Network) -> Result<()> {
     let (scene, payer) = (scene(network), network["alice"].api()?);
     let invoice = scene.payee()?.invoice(u64::try_from(AMOUNT_MSAT)?).await?;
     let follow = SubscribeSingleInvoiceRequest {

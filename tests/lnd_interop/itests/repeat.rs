@@ -18,7 +18,7 @@ use crate::scene::{Scene, amp};
 
 const MSAT: i64 = 10_000_000;
 
-pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
     let payee = scene.payee()?;
     let mut events = Events::follow(&payee).await?;
     let invoice = scene.amp_invoice(MSAT).await?;

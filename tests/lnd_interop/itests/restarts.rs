@@ -16,7 +16,11 @@ const PAID_INVOICES: usize = 5;
 const TIMES: usize = 3;
 const SPONTANEOUS: usize = 3;
 
-pub async fn invoices_survive(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
+pub(super) async fn invoices_survive(
+    network: &mut Network,
+    payer: &str,
+    payee: &str,
+) -> Result<()> {
     let hops = [payee];
     let scene = Scene::new(network, payer, &hops);
     let mut requests = Vec::new();

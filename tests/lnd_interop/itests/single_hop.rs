@@ -17,7 +17,7 @@ const KEYSEND: u64 = 5_482_373_484;
 
 /// Pays an invoice with a chosen preimage, one without, and one with route hints, which must be encoded
 /// as given.
-pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
     let preimage = manual_amp::random().to_vec();
     let hint = HopHint {
         node_id: scene.payee_key().to_owned(),
@@ -59,7 +59,7 @@ pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn keysend_is_not_amp(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn keysend_is_not_amp(scene: Scene<'_>) -> Result<()> {
     let preimage = manual_amp::random();
     let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
     let request = SendPaymentRequest {

@@ -16,13 +16,13 @@ const CAPACITY_SAT: u64 = 1_500_000;
 /// Alice's own channels are not the bottleneck: those behind them are.
 const WIDE_SAT: u64 = 4_000_000;
 /// Exceeds what two of the routes can carry.
-pub const AMOUNT_MSAT: i64 = 3_150_000_000;
+pub(super) const AMOUNT_MSAT: i64 = 3_150_000_000;
 /// More than half of what a route can carry.
-pub const SHARD_MSAT: i64 = AMOUNT_MSAT / 3;
+pub(super) const SHARD_MSAT: i64 = AMOUNT_MSAT / 3;
 /// Exceeds the channel reserves of a route plus fees.
 const KEPT_SAT: i64 = 100_000;
-pub const MIN_SHARDS: usize = 3;
-pub const ROUTES: [&[&str]; 3] = [
+pub(super) const MIN_SHARDS: usize = 3;
+pub(super) const ROUTES: [&[&str]; 3] = [
     &["carol", "bob"],
     &["dave", "bob"],
     &["carol", "eve", "bob"],
@@ -34,7 +34,7 @@ const BACK: [&[&str]; 3] = [
 ];
 
 /// Alice runs one program, Bob the other.
-pub async fn open(alice: Software) -> Result<Network> {
+pub(super) async fn open(alice: Software) -> Result<Network> {
     let bob = match alice {
         Ampd => Lnd,
         _ => Ampd,
@@ -68,12 +68,12 @@ pub async fn open(alice: Software) -> Result<Network> {
     Ok(network)
 }
 
-pub fn scene(network: &Network) -> Scene<'_> {
+pub(super) fn scene(network: &Network) -> Scene<'_> {
     Scene::new(network, "alice", ROUTES[0])
 }
 
 /// Bob pays back what he received over the same routes, except for channel reserves and fees.
-pub async fn pay_back(network: &Network) -> Result<()> {
+pub(super) async fn pay_back(network: &Network) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await?;
     let bob = network["bob"].api()?;
     let channels = bob.channels().await?;

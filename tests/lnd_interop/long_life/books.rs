@@ -15,7 +15,7 @@ type Amounts = BTreeMap<String, i64>;
 
 /// Checks that each successful payment is settled in full at the payee, and that nothing else is
 /// settled. Returns the total in msat.
-pub async fn compare(network: &Network, payer: &str, payee: &str) -> Result<u64> {
+pub(super) async fn compare(network: &Network, payer: &str, payee: &str) -> Result<u64> {
     let sent = sent(&network[payer].api()?).await?;
     let received = received(&network[payee].api()?).await?;
     assert_eq!(sent, received, "from {payer} to {payee}");

@@ -25,7 +25,7 @@ const ERROR_DELAY: Duration = Duration::from_millis(50);
 const KEYSEND: u64 = 5_482_373_484;
 
 /// A running load.
-pub struct Load {
+pub(super) struct Load {
     directions: [Arc<Direction>; 2],
     shared: Arc<Shared>,
     /// By payer.
@@ -49,7 +49,7 @@ struct Direction {
 }
 
 impl Load {
-    pub async fn start(network: &Network) -> Result<Self> {
+    pub(super) async fn start(network: &Network) -> Result<Self> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             apis: Mutex::default(),
@@ -72,7 +72,7 @@ impl Load {
     }
 
     /// Updates the nodes' addresses; must be called after each start of a node.
-    pub fn meet(&self, network: &Network) -> Result<()> {
+    pub(super) fn meet(&self, network: &Network) -> Result<()> {
         for name in [AMPD, LND] {
             self.shared.meet(name, network[name].api()?);
         }
@@ -80,7 +80,7 @@ impl Load {
     }
 
     /// Waits for new successful payments in both directions.
-    pub async fn go_on(&self) -> Result<()> {
+    pub(super) async fn go_on(&self) -> Result<()> {
         let counts = self
             .directions
             .iter()
@@ -90,7 +90,7 @@ impl Load {
     }
 
     /// Waits until this many payments in each direction have succeeded.
-    pub async fn wait_until(&self, each_way: u64, limit: Duration) -> Result<()> {
+    pub(super) async fn wait_until(&self, each_way: u64, limit: Duration) -> Result<()> {
         self.wait(vec![each_way; self.directions.len()], limit)
             .await
     }
@@ -108,7 +108,7 @@ impl Load {
 
     /// Starts no new payments and waits for those in flight. lnd may never finish one that it started while
     /// bitcoind was down: it sends no HTLC, and the payment stays in flight forever.
-    pub async fn stop(self) -> Result<()> {
+    pub(super) async fn stop(self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
         for (payer, workers) in self.workers {
             let ended = timeout(LOAD_LIMIT, workers.join_all()).await;

@@ -13,7 +13,7 @@ const MSAT: i64 = 21_000_001;
 const SHARDS: usize = 4;
 const TIMES: i64 = 5;
 
-pub async fn spontaneous(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn spontaneous(scene: Scene<'_>) -> Result<()> {
     let request = amp_to(scene.payee_key(), u64::try_from(MSAT)?)?;
     let payment = scene.pays(&request).await?;
     demo::prove(&payment, &scene.payee()?).await?;
@@ -30,7 +30,7 @@ pub async fn spontaneous(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn in_shards(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn in_shards(scene: Scene<'_>) -> Result<()> {
     let most_msat = u64::try_from(MSAT)?;
     let request = SendPaymentRequest {
         max_shard_size_msat: most_msat,
@@ -42,7 +42,7 @@ pub async fn in_shards(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_invoice(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn an_invoice(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(MSAT).await?;
     let payment = scene.pays(&amp(&invoice, 0)).await?;
     demo::prove(&payment, &scene.payee()?).await?;
@@ -55,7 +55,7 @@ pub async fn an_invoice(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn one_invoice_five_times(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn one_invoice_five_times(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(MSAT).await?;
     let mut last_index = 0;
     for time in 1..=TIMES {
@@ -74,7 +74,7 @@ pub async fn one_invoice_five_times(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(0).await?;
     let mut sum = 0;
     for msat in [MSAT, 1_000, 3 * MSAT] {
@@ -92,7 +92,7 @@ pub async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
 }
 
 /// Such a payment does not pay the invoice, but is a spontaneous payment to its node.
-pub async fn another_payment_address(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn another_payment_address(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(MSAT).await?;
     let address = manual_amp::random();
     let request = SendPaymentRequest {

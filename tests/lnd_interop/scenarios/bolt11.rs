@@ -23,7 +23,7 @@ use crate::scene::{Scene, amp};
 const MSAT: i64 = 40_000_000;
 const PARTS: u64 = 4;
 
-pub async fn in_parts(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn in_parts(scene: Scene<'_>) -> Result<()> {
     let most_msat = u64::try_from(MSAT)? / PARTS;
     let invoice = scene.payee()?.invoice(most_msat * PARTS).await?;
     let request = SendPaymentRequest {
@@ -42,7 +42,7 @@ pub async fn in_parts(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_hold_invoice_settled_and_canceled(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn a_hold_invoice_settled_and_canceled(scene: Scene<'_>) -> Result<()> {
     let held = Held::start(scene).await?;
     let settle = SettleInvoiceMsg {
         preimage: held.preimage.to_vec(),
@@ -122,7 +122,7 @@ async fn next<T>(updates: &mut Streaming<T>) -> Result<T> {
 }
 
 /// The payer refuses locally; the payee rejects the payment if it is sent anyway.
-pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
     let mut ordinary = Invoice {
         value_msat: MSAT,
         expiry: 1,

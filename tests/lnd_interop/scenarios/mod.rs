@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::scene::Scene;
 
 /// Runs all scenarios from the payer to the payee.
-pub async fn all(scene: Scene<'_>) -> Result<()> {
+pub(crate) async fn all(scene: Scene<'_>) -> Result<()> {
     let name = |what: &str| format!("{} to {}: {what}", scene.payer, scene.payee_name());
     macro_rules! run {
         ($($module:ident :: $scenario:ident),* $(,)?) => {$(

@@ -18,7 +18,7 @@ const KEYSEND: u64 = 5_482_373_484;
 /// An experimental record of lnd in update_add_htlc, listed among the onion's custom records.
 const LND_EXPERIMENT: u64 = 106_823;
 
-pub async fn with_custom_records_and_a_message(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn with_custom_records_and_a_message(scene: Scene<'_>) -> Result<()> {
     let records = BTreeMap::from([
         (MESSAGE, "Grüße, 5 Äpfel".as_bytes().to_vec()),
         (65_536, vec![]),
@@ -41,7 +41,7 @@ pub async fn with_custom_records_and_a_message(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn keysend_with_a_message(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn keysend_with_a_message(scene: Scene<'_>) -> Result<()> {
     let preimage = manual_amp::random();
     let records = BTreeMap::from([(KEYSEND, preimage.to_vec()), (MESSAGE, b"keysend".to_vec())]);
     let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();

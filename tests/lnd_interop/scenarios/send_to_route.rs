@@ -39,7 +39,7 @@ impl Scene<'_> {
     }
 }
 
-pub async fn manual_shards(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn manual_shards(scene: Scene<'_>) -> Result<()> {
     let set = Set::new(manual_amp::random(), TOTAL_MSAT, &INDICES)?;
     let before = scene.payee()?.local_msat().await?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;
@@ -58,7 +58,7 @@ pub async fn manual_shards(scene: Scene<'_>) -> Result<()> {
 }
 
 /// The whole set fails. lnd also cancels the invoice, a fault that ampd does not have.
-pub async fn invalid_share(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn invalid_share(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(SHARD_MSAT).await?;
     let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
     let attempts = scene
@@ -81,7 +81,7 @@ pub async fn invalid_share(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn total_below_the_invoice_amount(scene: Scene<'_>) -> Result<()> {
+pub(super) async fn total_below_the_invoice_amount(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(TOTAL_MSAT + 1).await?;
     let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;

@@ -10,7 +10,7 @@ use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
 
-pub async fn of_the_sender(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn of_the_sender(payers: TwoPayers<'_>) -> Result<()> {
     let scene = payers.one;
     let set = Set::new(random(), 2 * MSAT, &[0, 1])?;
     let held = scene.start(scene.shard(&set, 0, MSAT).await?)?;

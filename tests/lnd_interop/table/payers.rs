@@ -15,12 +15,12 @@ use crate::{SETTLE_LIMIT, binaries};
 
 /// Shards that one payer's own checks would reject can be sent by two payers together.
 #[derive(Clone, Copy)]
-pub struct TwoPayers<'a> {
+pub(super) struct TwoPayers<'a> {
     pub one: Scene<'a>,
     pub other: Scene<'a>,
 }
 
-pub async fn open() -> Result<Network> {
+pub(super) async fn open() -> Result<Network> {
     let nodes = [("alice", Ampd), ("bob", Ampd), ("lena", Lnd), ("lisa", Lnd)];
     let network = Network::mixed(binaries(), &nodes).await?;
     let plans = [("lena", "alice"), ("lisa", "alice"), ("bob", "lena")]
@@ -35,7 +35,7 @@ pub async fn open() -> Result<Network> {
 }
 
 /// Two lnd nodes that pay ampd, and two ampd nodes that pay lnd.
-pub fn all(network: &Network) -> [TwoPayers<'_>; 2] {
+pub(super) fn all(network: &Network) -> [TwoPayers<'_>; 2] {
     let payers = |one, other, payee| TwoPayers {
         one: Scene::new(network, one, payee),
         other: Scene::new(network, other, payee),
@@ -48,23 +48,33 @@ pub fn all(network: &Network) -> [TwoPayers<'_>; 2] {
 
 impl Scene<'_> {
     /// The request that sends the shard with this number.
-    pub async fn shard(&self, set: &Set, number: usize, msat: i64) -> Result<SendToRouteRequest> {
+    pub(crate) async fn shard(
+        &self,
+        set: &Set,
+        number: usize,
+        msat: i64,
+    ) -> Result<SendToRouteRequest> {
         set.request(number, self.route(msat).await?)
     }
 
-    pub async fn sends_shard(&self, set: &Set, number: usize, msat: i64) -> Result<HtlcAttempt> {
+    pub(crate) async fn sends_shard(
+        &self,
+        set: &Set,
+        number: usize,
+        msat: i64,
+    ) -> Result<HtlcAttempt> {
         let request = self.shard(set, number, msat).await?;
         Ok(self.payer()?.send_to_route(request).await?)
     }
 
     /// Sends all shards concurrently; they must settle.
-    pub async fn sends_set(&self, set: &Set, msat: i64) -> Result<()> {
+    pub(crate) async fn sends_set(&self, set: &Set, msat: i64) -> Result<()> {
         let sent = (0..set.shards.len()).map(|number| self.sends_shard(set, number, msat));
         self.set_settled(set, &try_join_all(sent).await?).await
     }
 
     /// Checks that all shards are settled at both ends.
-    pub async fn set_settled(&self, set: &Set, attempts: &[HtlcAttempt]) -> Result<()> {
+    pub(crate) async fn set_settled(&self, set: &Set, attempts: &[HtlcAttempt]) -> Result<()> {
         for (attempt, shard) in attempts.iter().zip(&set.shards) {
             settled(attempt, shard);
         }
@@ -76,7 +86,7 @@ impl Scene<'_> {
 }
 
 /// Sets the expiry of a direct route.
-pub fn set_expiry(request: &mut SendToRouteRequest, height: u32) -> Result<()> {
+pub(super) fn set_expiry(request: &mut SendToRouteRequest, height: u32) -> Result<()> {
     let route = request.route.as_mut().context("no route")?;
     route.total_time_lock = height;
     route

@@ -25,13 +25,13 @@ async fn leaves_nothing(scene: Scene<'_>, request: SendToRouteRequest) -> Result
     Ok(())
 }
 
-pub async fn a_total_below_the_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn a_total_below_the_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT + 1).await?;
     let set = Set::new(address(&invoice)?, MSAT, &[0])?;
     leaves_nothing(payers.one, payers.one.shard(&set, 0, MSAT).await?).await
 }
 
-pub async fn a_set_id_of_zeros(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn a_set_id_of_zeros(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let set = Set {
         set_id: [0; 32],
@@ -41,7 +41,7 @@ pub async fn a_set_id_of_zeros(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// A sender that paid with this set id refuses to reuse it.
-pub async fn the_set_id_of_another_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn the_set_id_of_another_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let known = Set::new(random(), MSAT, &[0])?;
     payers.one.sends_set(&known, MSAT).await?;
     let invoice = payers.one.amp_invoice(MSAT).await?;
@@ -52,7 +52,7 @@ pub async fn the_set_id_of_another_invoice(payers: TwoPayers<'_>) -> Result<()> 
     leaves_nothing(payers.other, payers.other.shard(&set, 0, MSAT).await?).await
 }
 
-pub async fn no_amp_record_for_an_amp_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn no_amp_record_for_an_amp_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let set = Set::new(address(&invoice)?, MSAT, &[0])?;
     let mut request = payers.one.shard(&set, 0, MSAT).await?;
@@ -61,13 +61,13 @@ pub async fn no_amp_record_for_an_amp_invoice(payers: TwoPayers<'_>) -> Result<(
     leaves_nothing(payers.one, request).await
 }
 
-pub async fn an_amp_record_for_an_ordinary_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn an_amp_record_for_an_ordinary_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.payee()?.invoice(u64::try_from(MSAT)?).await?;
     let set = Set::new(address(&invoice)?, MSAT, &[0])?;
     leaves_nothing(payers.one, payers.one.shard(&set, 0, MSAT).await?).await
 }
 
-pub async fn an_expiry_too_soon(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn an_expiry_too_soon(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let of_the_invoice = (address(&invoice)?, INVOICE_BLOCKS);
     let of_nobody = (random(), SAFE_BLOCKS);
@@ -82,7 +82,7 @@ pub async fn an_expiry_too_soon(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// Both held and later HTLCs are failed.
-pub async fn a_canceled_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn a_canceled_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(2 * MSAT).await?;
     let set = Set::new(address(&invoice)?, 2 * MSAT, &[0, 1])?;
     let held = payers.one.start(payers.one.shard(&set, 0, MSAT).await?)?;

@@ -11,7 +11,7 @@ use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
 
-pub async fn between_halves(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
+pub(super) async fn between_halves(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
     let hops = [payee];
     let scene = Scene::new(network, payer, &hops);
     let invoice = scene.amp_invoice(2 * MSAT).await?;

@@ -14,24 +14,24 @@ const FAR_BLOCKS: u32 = 1_500;
 /// An experimental record of lnd in update_add_htlc, listed among the onion's custom records.
 const LND_EXPERIMENT: u64 = 106_823;
 
-pub async fn one_shard_is_the_root(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn one_shard_is_the_root(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), MSAT, &[0])?;
     payers.one.sends_set(&set, MSAT).await
 }
 
-pub async fn the_last_index_is_the_largest(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn the_last_index_is_the_largest(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), 3 * MSAT, &[0, 1, u32::MAX])?;
     payers.one.sends_set(&set, MSAT).await
 }
 
-pub async fn forty_shards(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn forty_shards(payers: TwoPayers<'_>) -> Result<()> {
     let indices: Vec<u32> = (0..40).collect();
     let set = Set::new(random(), 40 * MSAT, &indices)?;
     payers.one.sends_set(&set, MSAT).await
 }
 
 /// All first shards are sent before all second ones.
-pub async fn twenty_sets_at_once(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn twenty_sets_at_once(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(2 * MSAT).await?;
     let address = address(&invoice)?;
     let sets = (0..20).map(|_| Set::new(address, 2 * MSAT, &[0, 1]));
@@ -55,7 +55,7 @@ pub async fn twenty_sets_at_once(payers: TwoPayers<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn half_a_set_from_each_payer(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn half_a_set_from_each_payer(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), 2 * MSAT, &[0, 1])?;
     let halves = tokio::try_join!(
         payers.one.sends_shard(&set, 0, MSAT),
@@ -64,7 +64,7 @@ pub async fn half_a_set_from_each_payer(payers: TwoPayers<'_>) -> Result<()> {
     payers.one.set_settled(&set, &[halves.0, halves.1]).await
 }
 
-pub async fn a_total_above_the_invoice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn a_total_above_the_invoice(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let set = Set::new(address(&invoice)?, 3 * MSAT, &[0, 1, 2])?;
     payers.one.sends_set(&set, MSAT).await?;
@@ -72,7 +72,7 @@ pub async fn a_total_above_the_invoice(payers: TwoPayers<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn shards_above_their_total(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn shards_above_their_total(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), MSAT, &[0, 1])?;
     let halves = tokio::try_join!(
         payers.one.sends_shard(&set, 0, MSAT - 1),
@@ -84,7 +84,7 @@ pub async fn shards_above_their_total(payers: TwoPayers<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_expiry_far_away(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn an_expiry_far_away(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), MSAT, &[0])?;
     let mut request = payers.one.shard(&set, 0, MSAT).await?;
     let height = payers.one.network.bitcoind.height().await? + FAR_BLOCKS;
@@ -97,7 +97,7 @@ pub async fn an_expiry_far_away(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// Includes a message and the keysend record, which has no meaning next to an AMP record.
-pub async fn custom_records(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn custom_records(payers: TwoPayers<'_>) -> Result<()> {
     let records = BTreeMap::from([
         (34_349_334, b"a message".to_vec()),
         (65_536, vec![]),
@@ -119,7 +119,7 @@ pub async fn custom_records(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// The first payment created the invoice, so later ones must pay at least as much.
-pub async fn to_one_address_again(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn to_one_address_again(payers: TwoPayers<'_>) -> Result<()> {
     let first = Set::new(random(), MSAT, &[0])?;
     payers.one.sends_set(&first, MSAT).await?;
     let smaller = Set::new(first.address, MSAT - 1, &[0])?;

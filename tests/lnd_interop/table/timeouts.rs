@@ -21,7 +21,7 @@ const TRAVEL: Duration = Duration::from_secs(15);
 
 /// A shard with a different total is rejected at once, the one before it after the timeout. Then the
 /// set id can be used again.
-pub async fn another_total_and_the_same_set_id_again(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn another_total_and_the_same_set_id_again(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let set = Set::new(address(&invoice)?, 2 * MSAT, &[0, 1])?;
     let start = Instant::now();
@@ -52,7 +52,7 @@ pub async fn another_total_and_the_same_set_id_again(payers: TwoPayers<'_>) -> R
 }
 
 /// LDK rejects the second shard, so the first one times out.
-pub async fn one_hash_twice(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn one_hash_twice(payers: TwoPayers<'_>) -> Result<()> {
     let set = twins()?;
     let start = Instant::now();
     let first = payers.one.start(payers.one.shard(&set, 0, MSAT).await?)?;

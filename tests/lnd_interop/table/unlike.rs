@@ -13,7 +13,7 @@ use crate::scene::Scene;
 const MSAT: i64 = 10_000_000;
 
 /// Such a shard is never legitimate, but lnd accepts it.
-pub async fn one_more_shard_for_a_settled_set(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn one_more_shard_for_a_settled_set(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), 2 * MSAT, &[0, 1])?;
     payers.one.sends_set(&set, MSAT).await?;
     let more = Set {
@@ -29,7 +29,7 @@ pub async fn one_more_shard_for_a_settled_set(payers: TwoPayers<'_>) -> Result<(
 }
 
 /// It fails its set. lnd also cancels the invoice.
-pub async fn invalid_share(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn invalid_share(payers: TwoPayers<'_>) -> Result<()> {
     let invoice = payers.one.amp_invoice(MSAT).await?;
     let address = address(&invoice)?;
     sends_invalid_share(payers.one, address).await?;
@@ -45,7 +45,7 @@ pub async fn invalid_share(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// lnd never releases the HTLCs of the other set, so only ampd is tested.
-pub async fn invalid_share_next_to_a_held_set(payers: TwoPayers<'_>) -> Result<()> {
+pub(super) async fn invalid_share_next_to_a_held_set(payers: TwoPayers<'_>) -> Result<()> {
     if payers.one.payee_is(Software::Lnd) {
         return Ok(());
     }

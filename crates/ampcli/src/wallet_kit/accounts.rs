@@ -11,7 +11,7 @@ use lnd_api::proto::walletrpc::{
 
 /// List the accounts of the wallet.
 #[derive(Debug, Args)]
-pub struct Accounts {
+pub(super) struct Accounts {
     #[command(subcommand)]
     command: AccountsCommand,
 }
@@ -44,7 +44,7 @@ struct ListAccounts {
 }
 
 impl Accounts {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let AccountsCommand::List(command) = self.command;
         let kind = match command.address_type {
             None => AddressType::Unknown,
@@ -63,7 +63,7 @@ impl Accounts {
 
 /// List the addresses of the wallet.
 #[derive(Debug, Args)]
-pub struct Addresses {
+pub(super) struct Addresses {
     #[command(subcommand)]
     command: AddressesCommand,
 }
@@ -86,7 +86,7 @@ struct ListAddresses {
 }
 
 impl Addresses {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let AddressesCommand::List(command) = self.command;
         let request = ListAddressesRequest {
             account_name: command.account_name,
@@ -99,14 +99,14 @@ impl Addresses {
 /// Show the reserve (sat) required in the wallet for the fees of force closes.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct RequiredReserve {
+pub(super) struct RequiredReserve {
     /// Number of additional channels for which to compute the reserve
     #[arg(long, default_value_t = 0)]
     additional_channels: u32,
 }
 
 impl RequiredReserve {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = RequiredReserveRequest {
             additional_public_channels: self.additional_channels,
         };

@@ -20,7 +20,7 @@ use lnd_api::proto::walletrpc::{
 /// Lease an output, so that the wallet does not spend it until the lease expires.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct LeaseOutput {
+pub(super) struct LeaseOutput {
     /// Output to lease (txid:index)
     #[arg(long, value_parser = outpoint)]
     outpoint: OutPoint,
@@ -33,7 +33,7 @@ pub struct LeaseOutput {
 }
 
 impl LeaseOutput {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = LeaseOutputRequest {
             id: self.lockid.0,
             outpoint: Some(wallet_output(&self.outpoint)),
@@ -46,7 +46,7 @@ impl LeaseOutput {
 /// Release a leased output.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct ReleaseOutput {
+pub(super) struct ReleaseOutput {
     /// Output to release (txid:index)
     #[arg(
         value_name = "OUTPOINT",
@@ -63,7 +63,7 @@ pub struct ReleaseOutput {
 }
 
 impl ReleaseOutput {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let output = self.outpoint.or(self.output);
         let id = self.lockid.map(|id| id.0);
         let request = ReleaseOutputRequest {
@@ -76,17 +76,17 @@ impl ReleaseOutput {
 
 /// List leased outputs.
 #[derive(Debug, Args)]
-pub struct ListLeases {}
+pub(super) struct ListLeases {}
 
 impl ListLeases {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let found = node.wallet.list_leases(ListLeasesRequest {}).await?;
         print_json(&leases(&found.get_ref().locked_utxos))
     }
 }
 
 /// Formats leases as lncli does, with the script in base64.
-pub fn leases(leases: &[UtxoLease]) -> Value {
+pub(super) fn leases(leases: &[UtxoLease]) -> Value {
     let lease = |lease: &UtxoLease| {
         json!({
             "id": lease.id.to_lower_hex_string(),

@@ -12,7 +12,7 @@ use super::error::CliError;
 
 /// Advanced commands for the on-chain wallet.
 #[derive(Debug, Args)]
-pub struct Wallet {
+pub(crate) struct Wallet {
     #[command(subcommand)]
     command: Command,
 }
@@ -35,7 +35,7 @@ enum Command {
 }
 
 impl Wallet {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(crate) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         match self.command {
             Command::EstimateFeeRate(command) => command.run(node).await,
             Command::BumpFee(command) => command.run(node).await,

@@ -23,7 +23,7 @@ const DEFAULT_TARGET: u32 = 6;
 
 /// Fund, sign and finalize partially signed transactions (PSBTs).
 #[derive(Debug, Args)]
-pub struct Psbt {
+pub(super) struct Psbt {
     #[command(subcommand)]
     command: Command,
 }
@@ -37,7 +37,7 @@ enum Command {
 }
 
 impl Psbt {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         match self.command {
             Command::Fund(command) => command.run(node).await,
             Command::Sign(command) => sign(command, node).await,

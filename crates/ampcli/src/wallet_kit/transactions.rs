@@ -17,14 +17,14 @@ const KW_PER_VBYTE: i64 = 250;
 
 /// Estimate the fee rate for a confirmation target.
 #[derive(Debug, Args)]
-pub struct EstimateFeeRate {
+pub(super) struct EstimateFeeRate {
     /// Confirmation target (blocks)
     #[arg(value_name = "CONF_TARGET")]
     conf_target: i32,
 }
 
 impl EstimateFeeRate {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = walletrpc::EstimateFeeRequest {
             conf_target: self.conf_target,
         };
@@ -42,7 +42,7 @@ impl EstimateFeeRate {
 /// Bump the fee of an unconfirmed payment of ours (RBF) or of a cooperative close (CPFP).
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct BumpFee {
+pub(super) struct BumpFee {
     /// Any output of the payment or closing transaction (txid:index)
     #[arg(value_name = "OUTPOINT", value_parser = outpoint)]
     payment: OutPoint,
@@ -64,7 +64,7 @@ pub struct BumpFee {
 }
 
 impl BumpFee {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = walletrpc::BumpFeeRequest {
             outpoint: Some(wallet_output(&self.payment)),
             target_conf: self.conf_target,
@@ -81,7 +81,7 @@ impl BumpFee {
 /// Label a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct LabelTx {
+pub(super) struct LabelTx {
     /// Transaction ID
     txid: Txid,
     /// Label for the transaction
@@ -92,7 +92,7 @@ pub struct LabelTx {
 }
 
 impl LabelTx {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = walletrpc::LabelTransactionRequest {
             txid: self.txid.to_byte_array().to_vec(),
             label: self.label.clone(),
@@ -107,7 +107,7 @@ impl LabelTx {
 /// Publish a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct PublishTx {
+pub(super) struct PublishTx {
     /// Raw transaction (hex)
     #[arg(value_name = "TX_HEX", value_parser = hex)]
     transaction: Hex,
@@ -117,7 +117,7 @@ pub struct PublishTx {
 }
 
 impl PublishTx {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Ok(transaction) = deserialize::<Transaction>(&self.transaction.0) else {
             return error("TX_HEX is not a valid transaction");
         };
@@ -133,13 +133,13 @@ impl PublishTx {
 /// Show a transaction of the wallet.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
-pub struct GetTx {
+pub(super) struct GetTx {
     /// Transaction ID
     txid: Txid,
 }
 
 impl GetTx {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    pub(super) async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = walletrpc::GetTransactionRequest {
             txid: self.txid.to_string(),
         };

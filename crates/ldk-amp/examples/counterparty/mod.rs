@@ -15,7 +15,7 @@ use lightning::routing::router::{PaymentParameters, RouteParameters};
 use crate::network::{Node, now};
 
 /// Sends one shard of a payment from `payer` to `to`. The example `send` explains it.
-pub fn send_shard(
+pub(crate) fn send_shard(
     payer: &Node,
     to: &Node,
     mpp: &MppRecord,
@@ -38,7 +38,7 @@ pub fn send_shard(
 }
 
 /// Receives a shard, as the example `receive` explains. Returns `None` for any other event.
-pub fn receive_shard(shop: &Node, set: &mut HtlcSet, event: Event) -> Option<()> {
+pub(crate) fn receive_shard(shop: &Node, set: &mut HtlcSet, event: Event) -> Option<()> {
     let Event::PaymentClaimable {
         payment_hash,
         amount_msat,

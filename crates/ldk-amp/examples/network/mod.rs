@@ -3,6 +3,12 @@
 //! [`Node::new`] wires LDK as any node does; only `chan_handler` differs because of AMP. LDK's own
 //! test network (`lightning::ln::functional_test_utils`) would be shorter, but prints LDK's log.
 
+#![allow(
+    clippy::arc_with_non_send_sync,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "one thread, and an example may end with a panic"
+)]
 #![allow(dead_code)] // Only one of the examples uses `Node::gateway`.
 
 use std::error::Error;
@@ -62,7 +68,7 @@ type Peers = PeerManager<
 >;
 
 /// A Lightning node that can receive AMP.
-pub struct Node {
+pub(crate) struct Node {
     pub id: PublicKey,
     pub manager: Arc<Manager>,
     pub gateway: Arc<Gateway<Arc<Manager>, Arc<KeysManager>>>,
@@ -137,7 +143,7 @@ impl Node {
     }
 
     /// Takes LDK's pending events.
-    pub fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         let events = Mutex::new(Vec::new());
         self.manager.process_pending_events(&|event| {
             events.lock().unwrap().push(event);
@@ -148,7 +154,7 @@ impl Node {
 }
 
 /// Nodes that are connected to each other and see the same chain.
-pub struct Network {
+pub(crate) struct Network {
     pub nodes: Vec<Node>,
     wires: Vec<[Wire; 2]>,
     tip: BestBlock,
@@ -156,7 +162,7 @@ pub struct Network {
 
 impl Network {
     /// Starts one node for each base fee (in msat, for forwarding a payment).
-    pub fn new(base_fees_msat: &[u32]) -> Self {
+    pub(crate) fn new(base_fees_msat: &[u32]) -> Self {
         let chain = bitcoin::Network::Regtest;
         let graph = Arc::new(NetworkGraph::new(chain, Arc::new(Nothing)));
         let node = |fee: &u32| Node::new(random(), &graph, *fee);
@@ -168,7 +174,7 @@ impl Network {
     }
 
     /// Opens a channel of `sat`, of which `push_sat` go to the peer at once.
-    pub fn open_channel(
+    pub(crate) fn open_channel(
         &mut self,
         opener: usize,
         peer: usize,
@@ -207,7 +213,7 @@ impl Network {
     }
 
     /// Delivers messages until no node has anything left to do. Events remain to be handled.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         loop {
             for node in &self.nodes {
                 node.manager.process_pending_htlc_forwards();
@@ -309,7 +315,7 @@ impl Hash for Wire {
 }
 
 /// The surroundings of a node that lives in memory: no log, no disk, no mempool and the lowest fee.
-pub struct Nothing;
+pub(crate) struct Nothing;
 
 impl Logger for Nothing {
     fn log(&self, _record: Record) {}
@@ -365,14 +371,14 @@ fn funding(number: u32, sat: u64, script: &ScriptBuf) -> Transaction {
 }
 
 /// Returns random bytes.
-pub fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random bytes");
     bytes
 }
 
 /// Returns the Unix time in seconds.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("the clock is past 1970").as_secs()
 }

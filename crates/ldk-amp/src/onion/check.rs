@@ -44,7 +44,7 @@ pub enum Fault {
 }
 
 /// Validates the payload of a final hop that is not in a blinded path.
-pub fn final_payload(records: &[Record<'_>]) -> Result<(), Fault> {
+pub(super) fn final_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     let find = |kind| find(records, kind);
     require(find, &[AMOUNT, CLTV])?;
     exclude(find, &[ENCRYPTED_DATA, NEXT_CHANNEL])?;
@@ -66,7 +66,7 @@ pub fn final_payload(records: &[Record<'_>]) -> Result<(), Fault> {
 }
 
 /// Validates the payload of a forwarding hop that is not in a blinded path.
-pub fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
+pub(super) fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     let find = |kind| find(records, kind);
     require(find, &[AMOUNT, CLTV, NEXT_CHANNEL])?;
     exclude(find, &[ENCRYPTED_DATA])?;
@@ -86,12 +86,12 @@ pub fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
 }
 
 /// Returns whether the payload is for the introduction node of a blinded path.
-pub fn begins_blinded_path(records: &[Record<'_>]) -> bool {
+pub(super) fn begins_blinded_path(records: &[Record<'_>]) -> bool {
     find(records, BLINDING_POINT).is_some()
 }
 
 /// Returns the value of the record with this type.
-pub fn find<'a>(records: &[Record<'a>], kind: u64) -> Option<&'a [u8]> {
+pub(super) fn find<'a>(records: &[Record<'a>], kind: u64) -> Option<&'a [u8]> {
     records
         .iter()
         .find(|record| record.kind == kind)

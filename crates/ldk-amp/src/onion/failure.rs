@@ -15,9 +15,9 @@ use super::packet::HopSecret;
 /// `mpp_timeout` (23, BOLT 4): the rest of the payment did not arrive in time. It has no data.
 pub const MPP_TIMEOUT: u16 = 23;
 /// `invalid_onion_payload` (PERM|22, BOLT 4). Its data is a TLV type and an offset.
-pub const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
+pub(super) const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
 /// `invalid_onion_blinding` (BADONION|PERM|24, BOLT 4). Its data is the SHA-256 of the onion.
-pub const INVALID_ONION_BLINDING: u16 = 0x8000 | 0x4000 | 24;
+pub(super) const INVALID_ONION_BLINDING: u16 = 0x8000 | 0x4000 | 24;
 /// The length in bytes of code, data and padding. BOLT 4 recommends 256 so that failures are
 /// indistinguishable by length.
 const FAILURE_LEN: u16 = 256;
@@ -30,14 +30,14 @@ pub fn mpp_timeout_packet(secret: &HopSecret) -> Vec<u8> {
 
 /// Returns the `reason` for `invalid_onion_payload` with the TLV type at fault, or 0 if unknown. The
 /// offset is 0, as in lnd.
-pub fn invalid_payload_packet(secret: &HopSecret, kind: u64) -> Vec<u8> {
+pub(super) fn invalid_payload_packet(secret: &HopSecret, kind: u64) -> Vec<u8> {
     let mut data = BigSize(kind).encode();
     data.extend_from_slice(&0u16.to_be_bytes());
     packet(secret, INVALID_ONION_PAYLOAD, &data)
 }
 
 /// Returns the `reason` for `invalid_onion_blinding` with the hash of the received onion.
-pub fn invalid_blinding_packet(secret: &HopSecret, onion: &OnionPacket) -> Vec<u8> {
+pub(super) fn invalid_blinding_packet(secret: &HopSecret, onion: &OnionPacket) -> Vec<u8> {
     let hash = sha256::Hash::hash(&onion.encode());
     packet(secret, INVALID_ONION_BLINDING, hash.as_byte_array())
 }

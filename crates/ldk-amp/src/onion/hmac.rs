@@ -4,7 +4,7 @@ use bitcoin::hashes::cmp::fixed_time_eq;
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 
 /// Returns the HMAC-SHA256 under `key` of the concatenated parts.
-pub fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut engine = HmacEngine::<sha256::Hash>::new(key);
     for part in parts {
         engine.input(part);
@@ -13,6 +13,6 @@ pub fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// Compares two HMACs in constant time.
-pub fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+pub(super) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     fixed_time_eq(a, b)
 }

@@ -15,11 +15,11 @@ const MAX_PER_PEER: usize = 483;
 /// The limit is per peer, and a peer's reasons are dropped when it disconnects. LDK's own failure,
 /// sent in both cases, is also well-formed.
 #[derive(Default)]
-pub struct Refusals(HashMap<PublicKey, BTreeMap<HtlcKey, Vec<u8>>>);
+pub(super) struct Refusals(HashMap<PublicKey, BTreeMap<HtlcKey, Vec<u8>>>);
 
 impl Refusals {
     /// Stores the reason with which this HTLC from `peer` is to fail.
-    pub fn insert(&mut self, peer: PublicKey, key: HtlcKey, reason: Vec<u8>) {
+    pub(super) fn insert(&mut self, peer: PublicKey, key: HtlcKey, reason: Vec<u8>) {
         let htlcs = self.0.entry(peer).or_default();
         if htlcs.len() < MAX_PER_PEER {
             htlcs.insert(key, reason);
@@ -27,12 +27,12 @@ impl Refusals {
     }
 
     /// Removes and returns the reason for a failure now being sent to `peer`.
-    pub fn take(&mut self, peer: PublicKey, key: &HtlcKey) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, peer: PublicKey, key: &HtlcKey) -> Option<Vec<u8>> {
         self.0.get_mut(&peer)?.remove(key)
     }
 
     /// Drops a disconnected peer's reasons. Its uncommitted HTLCs are gone and their ids are reused.
-    pub fn forget_peer(&mut self, peer: &PublicKey) {
+    pub(super) fn forget_peer(&mut self, peer: &PublicKey) {
         self.0.remove(peer);
     }
 }

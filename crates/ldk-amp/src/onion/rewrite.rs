@@ -44,8 +44,10 @@ pub enum Untouched {
     /// The signer returned an error.
     #[error("the signer cannot derive the shared secret")]
     NoSecret,
+    /// The packet cannot be decrypted.
     #[error(transparent)]
     Packet(#[from] OpenError),
+    /// The envelope does not fit into the packet.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }

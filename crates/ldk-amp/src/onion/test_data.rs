@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 
-pub struct VectorOnion {
+pub(super) struct VectorOnion {
     pub name: String,
     pub payment_hash: PaymentHash,
     pub amount_msat: u64,
@@ -22,14 +22,14 @@ pub struct VectorOnion {
     pub failures: Vec<VectorFailure>,
 }
 
-pub struct VectorHop {
+pub(super) struct VectorHop {
     pub private_key: SecretKey,
     /// The TLV stream for this hop, without its length prefix.
     pub payload: Vec<u8>,
     pub packet: OnionPacket,
 }
 
-pub struct VectorFailure {
+pub(super) struct VectorFailure {
     pub name: String,
     /// Code, data and padding with their lengths, without the HMAC.
     pub plain: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct VectorFailure {
     pub reason: Vec<u8>,
 }
 
-pub fn onions() -> &'static [VectorOnion] {
+pub(super) fn onions() -> &'static [VectorOnion] {
     static DATA: LazyLock<Vec<VectorOnion>> = LazyLock::new(|| {
         let text = include_str!("../../tests/data/lnd_onions.json");
         let json: Value = serde_json::from_str(text).unwrap();

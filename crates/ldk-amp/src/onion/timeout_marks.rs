@@ -16,7 +16,7 @@ const MAX_PER_CHANNEL: usize = 483;
 /// so a mark is kept until then. Marks are also dropped when their channel closes, and the oldest
 /// when a channel has more than `MAX_PER_CHANNEL`.
 #[derive(Default)]
-pub struct Marks(HashMap<ChannelId, BTreeMap<u64, Mark>>);
+pub(super) struct Marks(HashMap<ChannelId, BTreeMap<u64, Mark>>);
 
 struct Mark {
     reason: Vec<u8>,
@@ -25,7 +25,7 @@ struct Mark {
 
 impl Marks {
     /// Stores the reason with which this HTLC is to fail.
-    pub fn insert(&mut self, key: HtlcKey, reason: Vec<u8>) {
+    pub(super) fn insert(&mut self, key: HtlcKey, reason: Vec<u8>) {
         let channel = self.0.entry(key.channel_id).or_default();
         channel.insert(
             key.htlc_id,
@@ -40,7 +40,7 @@ impl Marks {
     }
 
     /// Returns the reason for a failure now being sent to `peer`, if its HTLC is marked.
-    pub fn outgoing(&mut self, key: &HtlcKey, peer: PublicKey) -> Option<&[u8]> {
+    pub(super) fn outgoing(&mut self, key: &HtlcKey, peer: PublicKey) -> Option<&[u8]> {
         let mark = self.0.get_mut(&key.channel_id)?.get_mut(&key.htlc_id)?;
         mark.sent_to = Some(peer);
         Some(&mark.reason)
@@ -50,7 +50,7 @@ impl Marks {
     ///
     /// LDK sends no further `commitment_signed` while one awaits its `revoke_and_ack` (BOLT 2), so
     /// the message acknowledges every failure sent before it.
-    pub fn acknowledged(&mut self, channel_id: &ChannelId, peer: PublicKey) {
+    pub(super) fn acknowledged(&mut self, channel_id: &ChannelId, peer: PublicKey) {
         let Some(channel) = self.0.get_mut(channel_id) else {
             return;
         };
@@ -61,7 +61,7 @@ impl Marks {
     }
 
     /// Drops the marks of a closed channel.
-    pub fn forget_channel(&mut self, channel_id: &ChannelId) {
+    pub(super) fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.0.remove(channel_id);
     }
 

@@ -21,17 +21,25 @@ pub enum TlvError {
     /// A record is longer than the rest of the stream.
     #[error("record {kind} has length {length}, but only {available} bytes follow")]
     Length {
+        /// The type of the record.
         kind: u64,
+        /// Its length, in bytes.
         length: u64,
+        /// The bytes that are left.
         available: usize,
     },
     /// A type is lower than or equal to the previous one.
     #[error("record {kind} follows record {previous}; types must be ascending and unique")]
-    Order { kind: u64, previous: u64 },
+    Order {
+        /// The type of the record.
+        kind: u64,
+        /// The type of the record before it.
+        previous: u64,
+    },
 }
 
 /// Parses a whole stream. Any types are allowed, in strictly ascending order.
-pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
+pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
     let mut records: Vec<Record> = Vec::new();
     while !bytes.is_empty() {
         let kind = read_big_size(&mut bytes)?;
@@ -55,7 +63,7 @@ pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
 }
 
 /// Appends the records, which must be in ascending order.
-pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
+pub(super) fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
     debug_assert!(records.is_sorted_by(|a, b| a.kind < b.kind));
     for record in records {
         write_big_size(record.kind, out);
@@ -65,14 +73,14 @@ pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
 }
 
 /// Reads a BigSize from the front of `bytes`.
-pub fn read_big_size(bytes: &mut &[u8]) -> Result<u64, TlvError> {
+pub(super) fn read_big_size(bytes: &mut &[u8]) -> Result<u64, TlvError> {
     BigSize::read(bytes)
         .map(|size| size.0)
         .map_err(|_| TlvError::BigSize)
 }
 
 /// Appends a BigSize.
-pub fn write_big_size(number: u64, out: &mut Vec<u8>) {
+pub(super) fn write_big_size(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&BigSize(number).encode());
 }
 

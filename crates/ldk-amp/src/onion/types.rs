@@ -1,22 +1,22 @@
 //! The TLV types of onion payloads (BOLT 4, lnd and LDK).
 
-pub use crate::{AMP_RECORD_TYPE as AMP, MPP_RECORD_TYPE as MPP};
+pub(super) use crate::{AMP_RECORD_TYPE as AMP, MPP_RECORD_TYPE as MPP};
 
 /// `amt_to_forward`, a tu64 in msat.
-pub const AMOUNT: u64 = 2;
+pub(super) const AMOUNT: u64 = 2;
 /// `outgoing_cltv_value`, a tu32.
-pub const CLTV: u64 = 4;
+pub(super) const CLTV: u64 = 4;
 /// `short_channel_id`.
-pub const NEXT_CHANNEL: u64 = 6;
+pub(super) const NEXT_CHANNEL: u64 = 6;
 /// `encrypted_recipient_data` of a blinded path.
-pub const ENCRYPTED_DATA: u64 = 10;
+pub(super) const ENCRYPTED_DATA: u64 = 10;
 /// `current_path_key`, in the payload of a blinded path's introduction node.
-pub const BLINDING_POINT: u64 = 12;
+pub(super) const BLINDING_POINT: u64 = 12;
 /// `payment_metadata`.
-pub const METADATA: u64 = 16;
+pub(super) const METADATA: u64 = 16;
 /// The first custom record type; lower types are reserved for the BOLTs.
-pub const FIRST_CUSTOM: u64 = 65_536;
+pub(super) const FIRST_CUSTOM: u64 = 65_536;
 /// LDK's invoice request, which it accepts only in blinded paths.
-pub const INVOICE_REQUEST: u64 = 77_777;
+pub(super) const INVOICE_REQUEST: u64 = 77_777;
 /// The keysend preimage (bLIP 3).
-pub const KEYSEND: u64 = 5_482_373_484;
+pub(super) const KEYSEND: u64 = 5_482_373_484;

@@ -37,14 +37,14 @@ pub struct Names {
 }
 
 /// A certificate and its private key, both in PEM.
-pub struct Identity {
+pub(super) struct Identity {
     pub certificate: Vec<u8>,
     pub key: Zeroizing<Vec<u8>>,
 }
 
 /// Whether the system clock can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub(super) enum Clock {
     /// The node is starting. A machine without a battery-backed clock may not have synchronized it yet, so a
     /// certificate that is not valid yet is kept: clients may have a copy of it.
     JustStarted,
@@ -57,7 +57,7 @@ pub enum Clock {
 ///
 /// # Errors
 /// [`TlsError`] if a file cannot be read or written, or does not contain a certificate.
-pub fn identity(
+pub(super) fn identity(
     directory: &Path,
     names: &Names,
     now: SystemTime,

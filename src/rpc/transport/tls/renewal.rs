@@ -17,7 +17,7 @@ const MIN_CLOCK_JUMP: Duration = Duration::from_secs(60);
 
 /// Checks the certificate once a day, and soon after the system clock was set: a machine without a
 /// battery-backed clock boots in 1970 and synchronizes later.
-pub async fn keep_valid(tls: Arc<Tls>, stop: CancellationToken) {
+pub(crate) async fn keep_valid(tls: Arc<Tls>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(CLOCK_CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::new(SystemTime::now(), Instant::now());
