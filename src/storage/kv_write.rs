@@ -71,7 +71,7 @@ impl Change for KvWrite {
         let row = format!("LDK value {primary}/{secondary}/{key}");
         match key.as_str() {
             NETWORK_GRAPH_PERSISTENCE_KEY | SCORER_PERSISTENCE_KEY => Subject::Informative(row),
-            _ => Subject::CriticalTasks(row),
+            _ => Subject::Vital(row),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Change for MonitorWrite {
     fn subject(&self) -> Subject {
         let (Self::Whole { name, .. } | Self::Update { name, .. } | Self::Archive { name, .. }) =
             self;
-        Subject::CriticalTasks(format!("the monitor of channel {name}"))
+        Subject::Vital(format!("the monitor of channel {name}"))
     }
 
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {

@@ -215,7 +215,7 @@ impl Change for PutPayment {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!("payment {}", self.0.payment_index))
+        Subject::Vital(format!("payment {}", self.0.payment_index))
     }
 }
 
@@ -262,7 +262,7 @@ impl Change for PutAttempt {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!(
+        Subject::Vital(format!(
             "attempt {} of payment {}",
             self.0.attempt_id, self.0.payment_index
         ))

@@ -16,7 +16,7 @@ pub trait Change: Send {
 
     /// Names what is written, in terms an operator understands.
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(std::any::type_name::<Self>().to_owned())
+        Subject::Vital(std::any::type_name::<Self>().to_owned())
     }
 
     /// The changes that a compound change consists of.
@@ -29,7 +29,7 @@ pub trait Change: Send {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// Funds or commitments to others depend on it: the node shuts down.
-    CriticalTasks(String),
+    Vital(String),
     /// Informational only: the change is skipped.
     Informative(String),
 }

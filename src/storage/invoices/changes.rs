@@ -38,7 +38,7 @@ impl Change for PutInvoice {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!("invoice {}", self.0.add_index))
+        Subject::Vital(format!("invoice {}", self.0.add_index))
     }
 }
 
@@ -57,7 +57,7 @@ impl Change for PutInvoiceState {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!("the state of invoice {}", self.add_index))
+        Subject::Vital(format!("the state of invoice {}", self.add_index))
     }
 }
 
@@ -96,7 +96,7 @@ impl Change for PutSet {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!(
+        Subject::Vital(format!(
             "AMP set {} of invoice {}",
             self.0.set_id.as_hex(),
             self.0.add_index
@@ -140,7 +140,7 @@ impl Change for PutHtlc {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!(
+        Subject::Vital(format!(
             "HTLC {} of channel {}",
             self.0.htlc_id,
             self.0.channel_id.as_hex()

@@ -102,6 +102,6 @@ impl Change for DeleteInvoice {
     }
 
     fn subject(&self) -> Subject {
-        Subject::CriticalTasks(format!("the deletion of invoice {}", self.add_index))
+        Subject::Vital(format!("the deletion of invoice {}", self.add_index))
     }
 }

@@ -91,7 +91,7 @@ async fn unwritable_vital_row_ends_the_writer_without_commit() {
     let batch: Vec<Box<dyn Change>> = vec![
         Box::new(AppendWalletChange(vec![2])),
         Box::new(broken(Subject::Informative)),
-        Box::new(broken(Subject::CriticalTasks)),
+        Box::new(broken(Subject::Vital)),
     ];
     let ticket = store.submit(batch);
     let ended = tokio::time::timeout(Duration::from_secs(60), store.ended());
@@ -114,7 +114,7 @@ async fn manager_is_not_committed_without_rows_of_its_handled_events() {
     let manager = std::sync::Arc::new(Manager::default());
     store.attach(manager.clone());
     store.manager_changed();
-    store.submit(broken(Subject::CriticalTasks));
+    store.submit(broken(Subject::Vital));
     store.ended().await;
     assert_eq!(manager.reports.load(Ordering::Relaxed), 0);
     drop(store);
