@@ -4,9 +4,9 @@
 //!
 //! * feature bit 55 (keysend, optional), which LDK always advertises, is set only if the node accepts
 //!   keysend;
-//! * lnd's "internal error" ends the connection instead of the channel ([`is_passing`]);
-//! * no fee proposed for a cooperative close makes LDK force-close ([`ClosingFees`]);
-//! * early `announcement_signatures` are deferred ([`EarlySignatures`]);
+//! * lnd's "internal error" ends the connection instead of the channel (`is_passing`);
+//! * no fee proposed for a cooperative close makes LDK force-close (`ClosingFees`);
+//! * early `announcement_signatures` are deferred (`EarlySignatures`);
 //! * peer storage is handled outside LDK ([`PeerBlobs`]);
 //! * splicing is not advertised, since LDK rejects every splice that a peer proposes.
 //!

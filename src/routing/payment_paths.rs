@@ -44,7 +44,7 @@ pub struct OurChannels {
 }
 
 impl RouteFinder {
-    /// Finds paths for a payment: for the whole amount, or for a part of it (see [`split`]). If there
+    /// Finds paths for a payment: for the whole amount, or for a part of it (see `split`). If there
     /// are none and channels failed before, the amount is split further, since a channel that could
     /// not carry a part may carry a smaller one.
     ///

@@ -24,7 +24,7 @@ const LDK_RESERVE: u32 = 80;
 ///
 /// LDK has no such minimum. But it uses no path that carries less than the amount divided by the number of
 /// parts, so fewer parts are requested. The remainder for its last path may still be smaller; see
-/// [`super::split`].
+/// `split`.
 pub const MIN_PART_MSAT: u64 = 10_000_000;
 
 /// The share of a channel that one part may use, as a power of 1/2: all of it.
