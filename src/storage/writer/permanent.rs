@@ -129,9 +129,7 @@ fn write_or_skip(
     match (fault(&error), change.subject()) {
         (Fault::Environment, _) => Err(Failure::Temporary(error)),
         (Fault::Database, _) => Err(Failure::of_database(error)),
-        (Fault::Change, Subject::Vital(row)) => {
-            Err(Failure::Permanent { row, source: error })
-        }
+        (Fault::Change, Subject::Vital(row)) => Err(Failure::Permanent { row, source: error }),
         (Fault::Change, Subject::Informative(row)) => {
             skipped.push((row, error));
             Ok(())
