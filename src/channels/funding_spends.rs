@@ -39,7 +39,7 @@ pub struct Spend {
     pub forced: bool,
 }
 
-struct UnpersistedManager {
+struct Watched {
     channel_id: ChannelId,
     /// The script of the funding output. An input with this outpoint but another script spends
     /// something else.
@@ -50,7 +50,7 @@ struct UnpersistedManager {
     our_commitment: Option<Txid>,
 }
 
-impl UnpersistedManager {
+impl Watched {
     fn kind(&self, txid: Txid, is_commitment: bool) -> ClosingKind {
         if !is_commitment {
             ClosingKind::Cooperative
@@ -74,7 +74,7 @@ impl UnpersistedManager {
 /// The funding outputs of all channels whose closing transaction is not yet buried deep in the
 /// chain.
 pub struct FundingSpends {
-    watched: Mutex<HashMap<OutPoint, UnpersistedManager>>,
+    watched: Mutex<HashMap<OutPoint, Watched>>,
     closed: Arc<dyn ClosedChannels>,
 }
 
@@ -127,7 +127,7 @@ impl FundingSpends {
         {
             return;
         }
-        let channel = UnpersistedManager {
+        let channel = Watched {
             channel_id,
             script,
             spend: watch::Sender::new(None),
@@ -221,7 +221,7 @@ impl FundingSpends {
         }
     }
 
-    fn change(&self, watched: &UnpersistedManager, spend: Spend) {
+    fn change(&self, watched: &Watched, spend: Spend) {
         watched.spend.send_replace(Some(spend));
         self.closed
             .closing_transaction(watched.channel_id, spend.closing);
@@ -242,7 +242,7 @@ impl FundingSpends {
     }
 
     /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
-    fn watched(&self) -> MutexGuard<'_, HashMap<OutPoint, UnpersistedManager>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<OutPoint, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,17 +12,17 @@
 use bitcoin::{OutPoint, Transaction};
 use lightning::ln::types::ChannelId;
 
-use super::{FundingSpends, Spend, UnpersistedManager, funding_script};
+use super::{FundingSpends, Spend, Watched, funding_script};
 use crate::channels::closing_transaction::{AgreedClose, ClosingKind, ClosingTransaction};
 use crash_points::Point;
 
-/// The part of an agreed close that [`UnpersistedManager`] keeps.
+/// The part of an agreed close that [`Watched`] keeps.
 pub(super) struct Agreed {
     transaction: Transaction,
     forced: bool,
 }
 
-impl UnpersistedManager {
+impl Watched {
     /// Returns the transaction that both sides have signed. It may wait for its commit or be
     /// broadcast.
     pub(super) fn agreed_closing(&self) -> Option<ClosingTransaction> {
@@ -157,7 +157,7 @@ impl FundingSpends {
     }
 
     /// Stores the state of an agreed close, if this is one.
-    pub(super) fn keep_agreed(&self, watched: &UnpersistedManager) {
+    pub(super) fn keep_agreed(&self, watched: &Watched) {
         if let Some(agreed) = &watched.agreed {
             let closing = (*watched.spend.borrow()).map(|spend| spend.closing);
             self.closed.agreed(AgreedClose {
