@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
+use super::cut::beginning;
 use super::{Shared, ldk};
 
 /// Duration of a window; the counts restart after it.
@@ -43,9 +44,9 @@ const EXAMPLE_LEN: usize = 120;
 const NODE_ID_LEN: usize = 66;
 
 /// Modules without a limit: the last lines before a process ends, and the log's own lines.
-const UNLIMITED: [&str; 3] = ["crash_points", "ampd::logging", "ampd::panics"];
+pub(super) const UNLIMITED: [&str; 3] = ["crash_points", "ampd::logging", "ampd::panics"];
 /// Modules that log API calls, outgoing payments and payments received.
-const BUSY: [&str; 6] = [
+pub(super) const BUSY: [&str; 6] = [
     "ampd::invoices::cancel",
     "ampd::invoices::hold",
     "ampd::invoices::settled",
@@ -308,8 +309,8 @@ struct Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "message" => self.message = beginning(value, EXAMPLE_LEN),
-            "peer" => self.peer = Some(beginning(value, NODE_ID_LEN)),
+            "message" => self.message = beginning(format_args!("{value:?}"), EXAMPLE_LEN).0,
+            "peer" => self.peer = Some(beginning(format_args!("{value:?}"), NODE_ID_LEN).0),
             _ => {}
         }
     }
@@ -327,28 +328,6 @@ impl Visit for Fields {
             _ => self.record_debug(field, &value),
         }
     }
-}
-
-/// Formats the value, but at most `max_bytes` of it.
-fn beginning(value: &dyn fmt::Debug, max_bytes: usize) -> String {
-    struct Beginning(String, usize);
-
-    impl Write for Beginning {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            for c in text.chars() {
-                if self.0.len() + c.len_utf8() > self.1 {
-                    return Err(fmt::Error);
-                }
-                self.0.push(c);
-            }
-            Ok(())
-        }
-    }
-
-    let mut text = Beginning(String::new(), max_bytes);
-    // An error only means that the text was cut.
-    let _ = write!(text, "{value:?}");
-    text.0
 }
 
 /// The layer that suppresses lines before they are formatted.

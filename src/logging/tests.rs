@@ -71,6 +71,21 @@ fn ldk_at(level: Level, peer: Option<PublicKey>, line: u32, text: &str) {
     ));
 }
 
+/// Otherwise a renamed module would silently get the lower limit.
+#[test]
+fn modules_with_limits_of_their_own_exist() {
+    // A target that is not a module: `invoices` sets it on its lines about settled payments.
+    const SETTLED: &str = "ampd::invoices::settled";
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let targets = limit::BUSY.iter().chain(&limit::UNLIMITED);
+    let modules = targets.filter_map(|target| target.strip_prefix("ampd::"));
+    for module in modules.filter(|module| SETTLED.strip_prefix("ampd::") != Some(*module)) {
+        let path = source.join(module.replace("::", "/"));
+        let exists = path.join("mod.rs").exists() || path.with_extension("rs").exists();
+        assert!(exists, "no module {module}");
+    }
+}
+
 #[test]
 fn flood_of_one_peer_writes_ten_lines_and_a_count() {
     let mallory = peer(1);
