@@ -1,4 +1,4 @@
-//! How bitcoind is started.
+//! The command that starts bitcoind.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// How to start bitcoind: the program and any arguments that precede bitcoind's own.
+/// The command that starts bitcoind: the program and any arguments that precede bitcoind's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BitcoindExe {
     pub(crate) program: PathBuf,

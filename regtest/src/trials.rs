@@ -2,8 +2,8 @@
 //!
 //! Rust's own harness decides at compile time which tests are ignored. A target with
 //! `harness = false` lists its tests instead: each module with [`trials!`](crate::trials!), and
-//! `main` runs the lists of all modules with [`run`]. A test that is in no list is unused code, of
-//! which the compiler warns.
+//! `main` runs the lists of all modules with [`run`]. A test that is in no list is unused code, and
+//! the compiler warns about it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -160,8 +160,8 @@ fn explanation(obstacles: &BTreeMap<String, usize>) -> String {
     format!("ignored tests: {}", parts.join(", "))
 }
 
-/// The obstacle to tests with this software: its variable is not set. A variable set to something
-/// else than a program is no obstacle but an error of each test.
+/// The obstacle to tests with this software: its variable is not set. If the variable is set to
+/// something that is not a program, the tests are not ignored but fail.
 pub fn missing(software: Software) -> Option<String> {
     let (is_missing, which) = match software {
         Software::Ampd => return None,

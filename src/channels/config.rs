@@ -100,7 +100,7 @@ pub fn user_config(settings: &ChannelSettings) -> Result<UserConfig, SettingsErr
     handshake(&mut config, settings);
     limits(&mut config, settings);
     channel(&mut config, settings);
-    // `accept` checks each request: capacity, number of channels, on-chain reserve.
+    // `inbound` checks each request: capacity, number of channels, on-chain reserve.
     config.manually_accept_inbound_channels = true;
     // Our unannounced channels also forward payments, as in lnd.
     config.accept_forwards_to_priv_channels = true;

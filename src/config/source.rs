@@ -1,4 +1,4 @@
-//! Where a value was set.
+//! The place where a value was set.
 
 use std::path::PathBuf;
 

@@ -19,8 +19,7 @@ use crate::storage::{Change, Ticket};
 use crash_points::Point;
 use ldk_amp::{Claim, Envelope, SetId};
 
-/// An instruction to LDK about incoming HTLCs.
-#[derive(Debug)]
+/// An instruction to LDK about incoming HTLCs. Has no `Debug`, because it holds preimages.
 pub(super) enum Answer {
     /// Claim the payment with this preimage.
     Claim(PaymentPreimage),
@@ -30,7 +29,8 @@ pub(super) enum Answer {
     FailTimedOut(PaymentHash, Box<Envelope>),
 }
 
-/// What is to be done about an HTLC or an invoice. The default is nothing.
+/// The changes and instructions that follow from an event of an HTLC or an invoice. The default
+/// changes nothing.
 #[must_use]
 #[derive(Default)]
 pub(super) struct Decision {

@@ -66,7 +66,8 @@ impl Registry {
     }
 }
 
-/// Cancels these HTLCs: removes them from their sets, writes their rows and fails them in LDK.
+/// Removes these HTLCs from their sets. The decision writes their rows as canceled and fails them in
+/// LDK; it must be carried out.
 pub(super) fn fail_back(state: &mut State, keys: &Keys, reason: Refusal) -> Decision {
     release(state, keys, reason).0
 }

@@ -1,4 +1,4 @@
-//! What a subscriber of all invoices has seen.
+//! The last events that a subscriber of all invoices has seen.
 
 use super::event::InvoiceEvent;
 use crate::storage::{StorageError, Store};

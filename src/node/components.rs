@@ -135,7 +135,7 @@ fn attach_snapshots(core: &Core, wake: &Arc<Notify>) {
     }));
 }
 
-/// What connects to peers on request, and what keeps us connected to those with channels.
+/// Connects to peers on request, and keeps us connected to those with channels.
 fn connectors(core: &Core, peers: &Arc<PeerManager>) -> (Arc<Connector>, Arc<Reconnector>) {
     let channel_peers = channel_peers(core);
     let adapters = Arc::new(StoreAdapters(core.store.clone()));

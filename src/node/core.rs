@@ -170,7 +170,7 @@ fn open_wallet(
     Ok(Arc::new(wallet))
 }
 
-/// What watches our channels on chain, and broadcasts for them.
+/// The objects that watch our channels on chain and broadcast for them.
 struct Monitoring {
     broadcaster: Arc<Broadcaster>,
     gate: Arc<Gate>,

@@ -47,7 +47,7 @@ impl EventHandler {
         rest.map_or(Ok(()), |event| self.handle_rest(event))
     }
 
-    /// What several modules need from an event, before one of them handles it.
+    /// Passes on the parts of an event that concern more modules than the one that handles it.
     fn prepare(&self, event: &Event) {
         match event {
             Event::ChannelPending { funding_txo, .. } => self.release_funding(&funding_txo.txid),

@@ -43,6 +43,7 @@ mod unpersisted_manager;
 mod updates;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use bitcoin::Txid;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ pub struct Node {
     core: Core,
     components: Components,
     tasks: Tasks,
-    directory: std::path::PathBuf,
+    directory: PathBuf,
 }
 
 impl Node {

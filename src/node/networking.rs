@@ -1,4 +1,4 @@
-//! What talks to peers: LDK's message handlers, wrapped by ours, and the peer manager.
+//! LDK's message handlers, wrapped by ours, and the peer manager.
 
 use std::sync::{Arc, Weak};
 

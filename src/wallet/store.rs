@@ -1,4 +1,4 @@
-//! What the wallet needs from its storage: a log of changes, labels and leases.
+//! The storage that the wallet needs: a log of changes, labels and leases.
 
 use std::error::Error;
 

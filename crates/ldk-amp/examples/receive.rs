@@ -25,7 +25,7 @@ const PRICE_MSAT: u64 = 60_000_000;
 /// The receiving side: an invoice, and the payments that arrive for it.
 struct Shop<'a> {
     node: &'a Node,
-    /// What an invoice would contain. Without one, payers may choose any address.
+    /// The fields that an invoice would contain. Without one, payers may choose any address.
     payment_addr: PaymentAddr,
     sets: HashMap<SetId, HtlcSet>,
     envelopes: HashMap<HtlcKey, Envelope>,

@@ -1,4 +1,4 @@
-//! What modules import from each other: dependencies point one way.
+//! Imports between modules: dependencies point one way.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use syn::{Attribute, Item, ItemMod, Meta};
 
-/// Whether modules for tests are read.
+/// Selects whether modules for tests are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tests {
     Included,
@@ -97,7 +97,7 @@ fn file_of(root: &Path, module: &ItemMod, directory: &Path) -> PathBuf {
     }
 }
 
-/// Whether these attributes compile an item for tests only.
+/// Returns whether these attributes compile an item for tests only.
 pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) => {

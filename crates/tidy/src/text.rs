@@ -60,7 +60,7 @@ fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
-/// Whether the text contains these words, in any case, as whole words.
+/// Returns whether the text contains these words, in any case, as whole words.
 fn contains_word(text: &str, word: &str) -> bool {
     let text = text.to_lowercase();
     let ends_word = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');

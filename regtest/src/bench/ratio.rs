@@ -11,7 +11,7 @@ pub(super) const AT_A_TIME: usize = 64;
 /// Number of measurements of each kind.
 const ROUNDS: usize = 5;
 
-/// Whether these options measure AMP to a key and BOLT 11 at the concurrency at which they are
+/// Returns whether these options measure AMP to a key and BOLT 11 at the concurrency at which they are
 /// compared.
 pub(super) fn is_measured(options: &Options) -> bool {
     let kinds = [Kind::AmpKey, Kind::Bolt11];

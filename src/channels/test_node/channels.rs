@@ -1,4 +1,4 @@
-//! What a test node has of this module.
+//! The parts of this module that a test node runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How payments end, and their retries.
+//! Ends of payments, and retries.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! HTLCs that were failed back.
 //!
 //! Unknown payers can send any number of shards of incomplete payments to an AMP invoice, at no cost.
-//! So the rows of canceled shards are deleted after a while (`invoices::forget`). A row must be kept
+//! So the rows of canceled shards are deleted after a while (`invoices::delete_failed`). A row must be kept
 //! until the channel manager on disk includes the failure, because after a restart the HTLC is failed
 //! back again from its row. If the invoice is deleted earlier, the table `given_back` keeps the data
 //! that this requires.
