@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ampd::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, PutHtlc,
-    PutInvoice, PutSet, SetRecord, ShardRecord,
-};
+use ampd::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use ampd::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
 

@@ -9,8 +9,8 @@ use ampd::invoices::{
     Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
 };
 use ampd::ldk::KeysManager;
+use ampd::model::invoice::{HtlcSelection, InvoiceRef};
 use ampd::storage::Store;
-use ampd::storage::invoices::{HtlcSelection, InvoiceRef};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};

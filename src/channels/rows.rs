@@ -7,11 +7,12 @@ use lightning::ln::types::ChannelId;
 use super::closed::{ClosedChannel, ClosedChannels};
 use super::closing_transaction::{AgreedClose, ClosingTransaction};
 use super::forwards::{Forward, Forwards};
+use crate::model::forward::ForwardRow;
 use crate::storage::Store;
 use crate::storage::channels::{
     AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
 };
-use crate::storage::forwards::{AddForward, ForwardRow};
+use crate::storage::forwards::AddForward;
 
 impl ClosedChannels for Store {
     fn record(&self, channel: ClosedChannel) {

@@ -7,7 +7,7 @@ use super::hash_payments::{Payment, Refusal, settle_once};
 use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use super::state::State;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
 
 impl Registry {
     /// Decides about a payment to an invoice's payment hash, and carries the decision out.

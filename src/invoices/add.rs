@@ -13,7 +13,7 @@ use super::fail_back::fail_back;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 use crate::storage::{Health, Ticket};
 
 impl Registry {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::InvoiceRecord;
 use ldk_amp::Envelope;
 use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
 

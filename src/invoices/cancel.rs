@@ -12,10 +12,10 @@ use super::fail_back::release;
 use super::hold::cancel_hold;
 use super::registry::Registry;
 use super::state::State;
-use super::{InvoiceError, InvoiceRef, InvoiceView};
-use crate::storage::invoices::{
-    DeleteInvoice, HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, PutInvoiceState,
-};
+use super::{InvoiceError, InvoiceView};
+use crate::model::htlc::HtlcRecord;
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceRef, InvoiceState};
+use crate::storage::invoices::{DeleteInvoice, PutInvoiceState};
 use crate::storage::{StorageError, Ticket};
 
 impl Registry {

@@ -17,7 +17,8 @@ use super::find::current;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
+use crate::storage::invoices::{ForgetGivenBack, GivenBack};
 use crate::storage::{StorageError, Ticket};
 use ldk_amp::HtlcKey;
 

@@ -9,7 +9,8 @@ use super::decision::Decision;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet};
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::{FailReason, HtlcKey, SetId};
 
 /// Blocks. An HTLC whose claim deadline is further away has certainly not been failed back by LDK,

@@ -1,10 +1,10 @@
 //! Finding invoices and sets: first among uncommitted state, then in the database.
 
-use super::InvoiceRef;
 use super::registry::Registry;
 use super::state::State;
+use crate::model::htlc::SetRecord;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 use crate::storage::StorageError;
-use crate::storage::invoices::{InvoiceRecord, SetRecord};
 use ldk_amp::{PaymentAddr, SetId};
 
 impl Registry {

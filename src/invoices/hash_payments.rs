@@ -12,10 +12,10 @@ use super::registry::Registry;
 use super::state::State;
 use super::{InvoiceView, SETTLED};
 use crate::clock::unix_seconds;
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::StorageError;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, PutHtlc, PutInvoice,
-};
+use crate::storage::invoices::{PutHtlc, PutInvoice};
 
 /// Why a payment is failed. On the wire all are `incorrect_or_unknown_payment_details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,8 +21,9 @@ use super::registry::Registry;
 use super::state::State;
 use super::{InvoiceError, InvoiceView};
 use crate::clock::unix_seconds;
+use crate::model::htlc::HtlcRecord;
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
 use ldk_amp::HtlcKey;
 
 impl Registry {

@@ -16,7 +16,7 @@ use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 
 /// The TLV record with the preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;

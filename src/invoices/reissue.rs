@@ -5,7 +5,7 @@ use lightning_types::routing::RouteHint;
 
 use super::create::{Checked, NewInvoice, Purpose};
 use super::{InvoiceError, Registry};
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
 
 /// The fields of a payment request that may differ from the stored invoice. A payment to it is
 /// always one to the stored invoice, which accepts any amount from its own minimum up.

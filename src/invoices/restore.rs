@@ -10,8 +10,9 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use super::amp_sets::{Held, OpenSet};
 use super::registry::Registry;
 use crate::clock::unix_seconds;
+use crate::model::htlc::{HtlcRecord, HtlcState, ShardRecord};
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
+use crate::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::Envelope;
 use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use super::accepted::Accepted;
 use super::amp_sets::OpenSets;
-use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
+use crate::model::htlc::SetRecord;
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::{Store, Ticket};
 use ldk_amp::{Claim, HtlcKey, PaymentAddr, SetId};
 

@@ -12,8 +12,9 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::{Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
 use crate::ldk::KeysManager;
+use crate::model::htlc::{HtlcState, SetRecord};
+use crate::model::invoice::InvoiceRecord;
 use crate::storage::Store;
-use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
 use ldk_amp::Envelope;
 use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 
@@ -180,7 +181,7 @@ impl Fixture {
 
     pub(super) fn invoices(&self) -> Vec<InvoiceRecord> {
         self.store.flush();
-        let page = crate::storage::invoices::InvoicePage {
+        let page = crate::model::invoice::InvoicePage {
             limit: u64::MAX,
             ..Default::default()
         };

@@ -19,8 +19,9 @@ use super::registry::Payments;
 use super::shards::ShardRandomness;
 use super::sync::lock;
 use super::view::PaymentView;
+use crate::model::payment::{FailureReason, PaymentState};
 use crate::routing::FailedChannel;
-use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
+use crate::storage::payments::{PutAttempt, PutPayment};
 use crash_points::Point;
 
 impl Payments {

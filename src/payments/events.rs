@@ -17,7 +17,8 @@ use super::failure;
 use super::probes::ProbeFailure;
 use super::registry::Payments;
 use super::sync::lock;
-use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
+use crate::model::attempt::AttemptFailure;
+use crate::model::payment::{FailureReason, PaymentState};
 use crash_points::Point;
 
 impl Payments {

@@ -10,7 +10,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
-use crate::storage::payments::HopRecord;
+use crate::model::attempt::HopRecord;
 
 /// LDK's limit. An onion packet hardly has space for more hops.
 const MAX_HOPS: usize = 20;

@@ -4,7 +4,7 @@ use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
 use super::node_key::parse_key;
-use crate::storage::payments::HintHopRecord;
+use crate::model::payment::HintHopRecord;
 
 pub(super) fn to_records(hints: &[RouteHint]) -> Vec<Vec<HintHopRecord>> {
     let hop = |hop: &RouteHintHop| HintHopRecord {

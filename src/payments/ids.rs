@@ -3,7 +3,7 @@
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use lightning::ln::channelmanager::PaymentId;
 
-use crate::storage::payments::AttemptRecord;
+use crate::model::attempt::AttemptRecord;
 
 /// The payment id of an attempt: unique, and recomputed from its row after a restart.
 ///

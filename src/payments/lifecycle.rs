@@ -9,10 +9,8 @@ use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
 use super::shards::{HashSource, ShardRandomness, ShardRecord};
-use crate::storage::payments::{
-    AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
-    PaymentState,
-};
+use crate::model::attempt::{AttemptFailure, AttemptRecord, AttemptState, HopRecord};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 use ldk_amp::{Share, SplitError};
 
 /// The next action.

@@ -8,9 +8,9 @@ use lightning_types::routing::RouteHint;
 
 use super::lifecycle::Open;
 use super::node_key::parse_key;
+use crate::model::payment::{FailureReason, PaymentTerms};
 use crate::routing::payment_paths::{FailedChannel, PathsQuery};
 use crate::routing::query::RouteQuery;
-use crate::storage::payments::{FailureReason, PaymentTerms};
 
 /// A route search.
 pub struct RouteQuestion<'a> {

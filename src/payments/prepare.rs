@@ -12,7 +12,7 @@ use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::request::{Method, NewPayment};
 use super::shards::HashSource;
-use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 
 /// The keys that identify a payment's HTLCs.

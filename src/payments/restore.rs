@@ -14,8 +14,9 @@ use super::registry::Payments;
 use super::sync::lock;
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::attempt::AttemptState;
+use crate::model::payment::{FailureReason, PaymentRecord};
 use crate::storage::StorageError;
-use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};
 use ldk_amp::PaymentAddr;
 
 /// Seconds after startup during which "no route" may mean that channels are not usable yet.

@@ -22,11 +22,10 @@ use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::sync::lock;
 use super::{SendError, SendToRouteError, ids};
+use crate::model::attempt::{AttemptFailure, AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use crate::storage::Health;
-use crate::storage::payments::{
-    AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
-    PaymentTerms, PutPayment,
-};
+use crate::storage::payments::PutPayment;
 use ldk_amp::RecipientError;
 use ldk_amp::{AmpRecord, MppRecord};
 

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::invoices::InvoiceRecord;
 use super::sql::{signed, unsigned};
 use super::{Change, StorageError, Store, Subject};
+use crate::model::invoice::InvoiceRecord;
 
 /// Makes this invoice, which is stored or queued before this change, the page's current one.
 pub struct PutDonationInvoice {
@@ -117,10 +117,9 @@ impl Store {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::storage::invoices::{
-        DeleteInvoice, HtlcState, InvoiceKind, InvoiceState, InvoiceTerms, PutInvoice, PutSet,
-        SetRecord,
-    };
+    use crate::model::htlc::{HtlcState, SetRecord};
+    use crate::model::invoice::{InvoiceKind, InvoiceState, InvoiceTerms};
+    use crate::storage::invoices::{DeleteInvoice, PutInvoice, PutSet};
 
     /// A static invoice without expiry.
     pub(crate) fn invoice(add_index: u64) -> InvoiceRecord {

@@ -2,7 +2,7 @@
 //! per hash.
 
 use ampd::invoices::NewInvoice;
-use ampd::storage::invoices::InvoiceState;
+use ampd::model::invoice::InvoiceState;
 use ldk_amp::PaymentAddr;
 use lightning::types::payment::PaymentHash;
 

@@ -1,7 +1,8 @@
 //! Hold invoices as seen by the payer: while held, when settled or canceled, and at the deadline.
 
-use ampd::invoices::{InvoiceRef, NewInvoice, Purpose};
-use ampd::storage::invoices::{HtlcState, InvoiceState};
+use ampd::invoices::{NewInvoice, Purpose};
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::{InvoiceRef, InvoiceState};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::scene::*;

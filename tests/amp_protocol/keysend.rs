@@ -1,7 +1,7 @@
 //! Keysend: payments to a public key that carry their own preimage.
 
 use ampd::invoices::{Limits, NewInvoice, Purpose};
-use ampd::storage::invoices::{InvoiceKind, InvoiceState};
+use ampd::model::invoice::{InvoiceKind, InvoiceState};
 use ldk_amp::PaymentAddr;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};

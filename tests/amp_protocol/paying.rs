@@ -4,9 +4,11 @@
 use std::collections::HashSet;
 
 use ampd::invoices::{NewInvoice, Purpose};
+use ampd::model::attempt::{AttemptRecord, AttemptState};
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::InvoiceKind;
+use ampd::model::payment::{FailureReason, PaymentState};
 use ampd::payments::{Method, NewPayment, PaymentView};
-use ampd::storage::invoices::{HtlcState, InvoiceKind};
-use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
 use ldk_amp::PaymentAddr;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use ampd::invoices::{
-    InboundHtlcs, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
+    InboundHtlcs, InvoiceError, InvoiceView, Limits, NewInvoice, Purpose, Registry,
     SingleSubscription,
 };
 use ampd::ldk::KeysManager;
+use ampd::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use ampd::model::invoice::{InvoicePage, InvoiceRecord, InvoiceRef};
 use ampd::node::ManagerInboundHtlcs;
-use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
 use ldk_amp::EnvelopeKey;

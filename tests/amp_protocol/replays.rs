@@ -1,7 +1,8 @@
 //! Replayed events and restarts: an HTLC gets the same answer as before.
 
+use ampd::model::htlc::HtlcState;
 use ampd::storage::Change;
-use ampd::storage::invoices::{HtlcState, PutHtlc, PutSet};
+use ampd::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::{Child, PaymentAddr, Share};
 use lightning::ln::channelmanager::PaymentId;
 

@@ -1,7 +1,8 @@
 //! How shards form sets and sets settle.
 
-use ampd::invoices::{InvoiceRef, InvoiceView};
-use ampd::storage::invoices::{HtlcState, InvoiceState};
+use ampd::invoices::InvoiceView;
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::{InvoiceRef, InvoiceState};
 use ldk_amp::{PaymentAddr, SetId, Share};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampd::invoices::Limits;
-use ampd::storage::invoices::{InvoiceKind, InvoiceState};
+use ampd::model::invoice::{InvoiceKind, InvoiceState};
 use ldk_amp::PaymentAddr;
 
 use crate::scene::*;

@@ -11,9 +11,9 @@ use crate::invoices::fail_back::fail_back;
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
 use crate::invoices::{InvoiceView, SETTLED};
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, NeverExpires, PutHtlc, PutSet, SetRecord,
-};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::InvoiceKind;
+use crate::storage::invoices::{NeverExpires, PutHtlc, PutSet};
 use crash_points::Point;
 use ldk_amp::Envelope;
 use ldk_amp::{Claim, HtlcKey, HtlcRef, Outcome, SetId};

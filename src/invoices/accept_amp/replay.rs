@@ -6,7 +6,7 @@ use crate::invoices::amp_refusal::Refusal;
 use crate::invoices::decision::{Answer, Decision};
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
-use crate::storage::invoices::HtlcState;
+use crate::model::htlc::HtlcState;
 use ldk_amp::Envelope;
 
 /// The earlier decision about an HTLC.

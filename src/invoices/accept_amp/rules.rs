@@ -12,9 +12,8 @@ use crate::invoices::amp_sets::{Held, OpenSet};
 use crate::invoices::inbound_htlcs::Claimable;
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
-};
+use crate::model::htlc::{HtlcRecord, HtlcState, ShardRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 use ldk_amp::Envelope;
 use ldk_amp::{FailReason, MppRecord, SetId};
 

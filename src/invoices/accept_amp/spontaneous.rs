@@ -3,7 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 use ldk_amp::MppRecord;
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).

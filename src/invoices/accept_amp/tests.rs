@@ -9,7 +9,9 @@ use lightning_types::payment::PaymentHash;
 use super::spontaneous;
 use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutInvoice};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceKind, InvoiceState};
+use crate::storage::invoices::PutInvoice;
 use ldk_amp::{MppRecord, SetId};
 
 #[tokio::test]

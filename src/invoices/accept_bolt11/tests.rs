@@ -7,7 +7,9 @@ use lightning_types::payment::PaymentHash;
 use crate::invoices::test_payments::{failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, payment};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
+use crate::storage::invoices::PutInvoice;
 
 async fn invoice(fixture: &Fixture, value_msat: u64) -> InvoiceRecord {
     let new = NewInvoice {

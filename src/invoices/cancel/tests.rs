@@ -1,8 +1,9 @@
 //! Canceling, disabling and deleting invoices, with HTLCs held for them.
 
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceError, InvoiceRef, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState};
+use crate::invoices::{InvoiceError, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef, InvoiceState};
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {

@@ -7,7 +7,7 @@ use lightning_types::routing::{RouteHintHop, RoutingFees};
 use super::*;
 use crate::invoices::decode::DecodedInvoice;
 use crate::invoices::test_registry::{Fixture, hash_of};
-use crate::invoices::{HtlcSelection, InvoiceRef};
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 
 const FALLBACK: &str = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
 

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::invoices::test_registry::*;
-use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
-use crate::storage::invoices::HtlcState;
+use crate::invoices::{InvoiceEvent, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 use ldk_amp::SetId;
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
@@ -176,7 +177,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let end = followed.next().await.unwrap().unwrap();
     assert_eq!(
         end.record.state,
-        crate::storage::invoices::InvoiceState::Canceled
+        crate::model::invoice::InvoiceState::Canceled
     );
     assert!(matches!(
         events.next().await.unwrap().unwrap(),

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::invoices::test_registry::*;
-use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
+use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef, InvoiceState};
 use crate::storage::Change;
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
+use crate::storage::invoices::PutInvoice;
 
 async fn invoice(fixture: &Fixture, purpose: Purpose, expiry: u64) -> InvoiceRecord {
     let new = NewInvoice {

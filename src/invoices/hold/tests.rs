@@ -8,7 +8,8 @@ use crate::invoices::hold::cancel_hold;
 use crate::invoices::test_payments::{failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, HEIGHT, hash_of};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState};
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::invoices::{PutHtlc, PutInvoice};
 
 const PREIMAGE: [u8; 32] = [5; 32];

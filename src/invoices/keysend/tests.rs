@@ -5,7 +5,8 @@ use lightning_types::payment::{PaymentPreimage, PaymentSecret};
 use crate::invoices::test_payments::{claimable, failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, LIMITS, hash_of, next};
 use crate::invoices::{Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceKind, InvoiceState};
 
 const PREIMAGE: [u8; 32] = [5; 32];
 const CHAT: u64 = 34_349_334;

@@ -1,8 +1,9 @@
 //! Looking up and listing invoices.
 
 use crate::invoices::test_registry::{Fixture, payment};
-use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
-use crate::storage::invoices::HtlcState;
+use crate::invoices::{InvoiceError, InvoiceView, NewInvoice};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 
 fn find(fixture: &Fixture, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
     fixture.registry.lookup(&by, selection).unwrap()

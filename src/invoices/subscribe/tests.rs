@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::invoices::announcer::EVENT_QUEUE_LEN;
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceRef, InvoiceView, NewInvoice, Purpose};
-use crate::storage::invoices::{InvoiceState, PutSet};
+use crate::invoices::{InvoiceView, NewInvoice, Purpose};
+use crate::model::invoice::{InvoiceRef, InvoiceState};
+use crate::storage::invoices::PutSet;
 
 #[tokio::test]
 async fn events_arrive_once_in_order_after_their_commit() {
@@ -249,7 +250,7 @@ async fn canceled_invoices_do_not_end_the_backlog() {
         let mut name = [0; 32];
         name[..8].copy_from_slice(&u64::to_be_bytes(add_index));
         changes.push(Box::new(crate::storage::invoices::PutInvoice(
-            crate::storage::invoices::InvoiceRecord {
+            crate::model::invoice::InvoiceRecord {
                 add_index,
                 state,
                 payment_hash: name,

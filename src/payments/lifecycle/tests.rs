@@ -3,7 +3,7 @@
 use bitcoin::hashes::{Hash, sha256};
 
 use super::*;
-use crate::storage::payments::PaymentTerms;
+use crate::model::payment::PaymentTerms;
 use ldk_amp::Splitter;
 
 const DEADLINE: u64 = 100;

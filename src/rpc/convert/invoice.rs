@@ -7,12 +7,11 @@ use lightning::util::ser::{BigSize, Writeable};
 
 use crate::invoices::InvoiceView;
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceState};
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::route_hints;
 use crate::rpc::signed;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceState, SetRecord, ShardRecord,
-};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState as State;

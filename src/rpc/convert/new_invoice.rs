@@ -5,12 +5,12 @@ use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::model::invoice::InvoiceRecord;
 use crate::routing::own_hints::own_hints;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::parse::{amount_msat, not_negative};
 use crate::rpc::convert::route_hints;
-use crate::storage::invoices::InvoiceRecord;
 use lnd_api::proto::lnrpc::Invoice;
 
 /// `expiry` value for an AMP invoice that never expires. An ampd extension; lnd refuses it.

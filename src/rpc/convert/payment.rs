@@ -3,11 +3,10 @@
 use bitcoin::hex::DisplayHex;
 
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::attempt::{AttemptRecord, AttemptState, HopRecord};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 use crate::payments::PaymentView;
 use crate::rpc::signed;
-use crate::storage::payments::{
-    AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
-};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;

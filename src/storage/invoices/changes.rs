@@ -3,7 +3,8 @@
 use bitcoin::hex::DisplayHex;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::records::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, SetRecord};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::sql::{json, signed};
 use crate::storage::{Change, Subject};
 

@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::records::HtlcState;
+use crate::model::htlc::HtlcState;
 use crate::storage::sql::{array, bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, Subject};
 

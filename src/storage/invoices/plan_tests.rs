@@ -8,6 +8,8 @@ use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
+use crate::model::amp_payment::{PaymentPage, TimeSpan};
+use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
 use crate::storage::{StorageError, Store};
 
 /// The statements that ran since this was last cleared.

@@ -4,36 +4,11 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::expiry::LAST_DELETED;
-use super::records::{
-    HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
-};
+use super::records::{htlc_record, invoice_record, set_record};
+use crate::model::htlc::{HtlcRecord, SetRecord};
+use crate::model::invoice::{InvoicePage, InvoiceRecord, Settlement};
 use crate::storage::sql::{bound, optional_array, signed, unsigned};
 use crate::storage::{StorageError, Store};
-
-/// A filter for invoices, and their order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct InvoicePage {
-    /// An add index, exclusive; 0 is the beginning, or the end if `reversed`.
-    pub index_offset: u64,
-    pub limit: u64,
-    /// List the last invoices before the offset; the result is still oldest first, as in lnd.
-    pub reversed: bool,
-    /// Open and accepted invoices only.
-    pub pending_only: bool,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_from: u64,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_to: u64,
-}
-
-/// A settlement: of an invoice, or of one set of an AMP invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settlement {
-    pub settle_index: u64,
-    pub add_index: u64,
-    /// The settled set; `None` if the whole invoice was settled.
-    pub set_id: Option<[u8; 32]>,
-}
 
 impl Store {
     /// Returns the invoice with this payment hash.

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use crate::model::invoice::{
+    HtlcSelection, InvoiceKind, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, InvoiceTerms,
+};
 use crate::storage::{Change, Store};
 
 pub(super) fn store() -> (tempfile::TempDir, Store) {

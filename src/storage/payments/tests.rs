@@ -1,8 +1,12 @@
 //! Tests of the rows of payments and attempts.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::attempt::{AttemptFailure, HopRecord};
+use crate::model::payment::{HintHopRecord, PaymentPage, PaymentTerms};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! Limits on incomplete sets: how long HTLCs are held, and how many.
 
 use crate::invoices::test_registry::*;
-use crate::storage::invoices::{HtlcState, PutHtlc};
+use crate::model::htlc::HtlcState;
+use crate::storage::invoices::PutHtlc;
 
 #[tokio::test]
 async fn incomplete_sets_time_out_and_can_be_retried() {

@@ -2,8 +2,9 @@
 
 use crate::invoices::accept_amp::Refusal;
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{InvoiceRecord, PutInvoice};
+use crate::invoices::{Limits, NewInvoice, Purpose};
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
+use crate::storage::invoices::PutInvoice;
 use ldk_amp::{FailReason, SetId};
 
 fn fixture(accept_amp: bool) -> Fixture {

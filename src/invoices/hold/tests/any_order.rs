@@ -14,8 +14,9 @@ use crate::invoices::inbound_htlcs::{Claimable, InboundHtlcs, IncomingHtlc};
 use crate::invoices::test_registry::{LIMITS, hash_of};
 use crate::invoices::{NewInvoice, Purpose, Registry};
 use crate::ldk::KeysManager;
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::InvoiceState;
 use crate::storage::Store;
-use crate::storage::invoices::{HtlcState, InvoiceState};
 use ldk_amp::Envelope;
 use ldk_amp::HtlcKey;
 

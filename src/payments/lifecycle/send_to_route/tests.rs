@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::payments::{AttemptFailure, HopRecord, PaymentState};
+use crate::model::attempt::{AttemptFailure, HopRecord};
+use crate::model::payment::PaymentState;
 
 const TOTAL_MSAT: u64 = 100;
 

@@ -4,12 +4,12 @@ use bitcoin::hex::FromHex;
 use serde_json::Value;
 
 use super::*;
-use crate::invoices::{HtlcSelection, InvoiceRef};
+use crate::model::invoice::{HtlcSelection, InvoiceRecord, InvoiceRef, InvoiceTerms};
 use crate::rpc::test_recordings::{
     bytes_32, number, number_32, printed, recorded, recorded_stream, records, text,
 };
 use crate::storage::Store;
-use crate::storage::invoices::{InvoiceRecord, InvoiceTerms, PutHtlc, PutInvoice, PutSet};
+use crate::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 
 /// A database with recorded invoices.
 struct Database {

@@ -6,10 +6,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::model::attempt::AttemptFailure;
+use crate::model::payment::PaymentTerms;
 use crate::rpc::test_recordings::{
     bytes_32, number, number_32, printed, recorded, records, text, without,
 };
-use crate::storage::payments::{AttemptFailure, PaymentTerms};
 
 /// Records that only lnd sends to its direct peers.
 const NOT_OURS: [&str; 1] = ["first_hop_custom_records"];

@@ -3,7 +3,8 @@
 use bitcoin::hex::FromHex;
 use tonic::Status;
 
-use crate::invoices::{InvoiceError, InvoiceRef, Registry};
+use crate::invoices::{InvoiceError, Registry};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::hash;
 use lnd_api::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};

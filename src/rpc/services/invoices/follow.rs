@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::invoices::{InvoiceError, InvoiceEvent, InvoiceRef, Registry, SingleSubscription};
+use crate::invoices::{InvoiceError, InvoiceEvent, Registry, SingleSubscription};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::invoice::invoice;
 use crate::rpc::convert::parse::hash;
 use crate::rpc::transport::streams::{Answers, blocking, stream};

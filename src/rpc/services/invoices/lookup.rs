@@ -2,7 +2,8 @@
 
 use tonic::Status;
 
-use crate::invoices::{HtlcSelection, InvoiceRef, Registry};
+use crate::invoices::Registry;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 use crate::rpc::convert::errors::invalid;
 use crate::rpc::convert::invoice::invoice;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Reference;

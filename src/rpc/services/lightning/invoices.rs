@@ -3,13 +3,13 @@
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::invoices::{HtlcSelection, InvoiceRef, Subscription};
+use crate::invoices::Subscription;
+use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::invoice::invoice;
 use crate::rpc::convert::parse::{creation_dates, hash_hex};
 use crate::rpc::transport::streams::{Answers, stream};
-use crate::storage::invoices::InvoicePage;
 use lnd_api::proto::lnrpc::{
     self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
 };

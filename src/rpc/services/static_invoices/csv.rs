@@ -5,7 +5,7 @@ use csv::{Terminator, WriterBuilder};
 use tonic::Status;
 
 use super::text;
-use crate::storage::invoices::PaymentRecord;
+use crate::model::amp_payment::PaymentRecord;
 use ampd_text::sanitize;
 use ampd_text::utc_text;
 

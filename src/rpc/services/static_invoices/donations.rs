@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use crate::model::invoice::InvoiceRecord;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::{Context, signed};
-use crate::storage::invoices::InvoiceRecord;
 use crate::web::{DonationError, Donations};
 use lnd_api::proto::ampdrpc::{
     DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,

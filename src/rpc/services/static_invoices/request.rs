@@ -5,9 +5,10 @@ use tonic::Status;
 
 use crate::invoices::Period;
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::amp_payment::{PaymentPage, TimeSpan};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::errors::{invalid, refused};
 use crate::rpc::convert::parse::{check_network, optional_32};
-use crate::storage::invoices::{InvoiceRef, PaymentPage, TimeSpan};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::invoice_totals_request::Period as Asked;
 use lnd_api::proto::ampdrpc::{InvoiceReference, ListInvoicePaymentsRequest};

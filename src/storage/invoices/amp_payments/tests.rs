@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::tests::{invoice, key, set, shard, store};
-use super::super::{PutHtlc, PutInvoice, PutSet, SetRecord};
+use super::super::{PutHtlc, PutInvoice, PutSet};
 use super::*;
+use crate::model::htlc::SetRecord;
 
 const DAY: u64 = 86_400;
 

@@ -1,9 +1,8 @@
 //! Tests of listing and deleting canceled HTLCs.
 
 use super::super::tests::{invoice, key, set, shard, store};
-use super::super::{
-    DeleteInvoice, ForgetGivenBack, GivenBack, HtlcRecord, HtlcState, PutHtlc, PutInvoice, PutSet,
-};
+use super::super::{DeleteInvoice, ForgetGivenBack, GivenBack, PutHtlc, PutInvoice, PutSet};
+use crate::model::htlc::{HtlcRecord, HtlcState};
 use crate::storage::Store;
 
 /// A shard of set `set` that was failed back at `resolved_at`.

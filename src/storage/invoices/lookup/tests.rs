@@ -1,8 +1,9 @@
 //! Tests of finding an invoice by each of its keys.
 
 use super::super::tests::{htlc, invoice, key, set, shard, store};
-use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
+use super::super::{PutHtlc, PutInvoice, PutSet};
 use super::*;
+use crate::model::htlc::{HtlcState, ShardRecord};
 
 /// Creates invoice 1 with the settled sets 4 (HTLC 40) and 5 (HTLCs 50 and 51) and the held set 6
 /// (HTLC 60), and invoice 2 without sets.

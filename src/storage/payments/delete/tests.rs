@@ -3,10 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::storage::payments::{
-    AttemptRecord, AttemptState, FailureReason, PaymentPage, PaymentRecord, PaymentTerms,
-    PutAttempt, PutPayment,
-};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentPage, PaymentRecord, PaymentTerms};
+use crate::storage::payments::{PutAttempt, PutPayment};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
