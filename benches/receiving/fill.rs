@@ -9,6 +9,7 @@ use ampd::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerm
 use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
+use lightning::ln::types::ChannelId;
 
 /// The size of the history.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +155,7 @@ impl Writer {
         let n = self.htlcs;
         let message = format!("payment {n}, for the tea").into_bytes();
         Box::new(PutHtlc(HtlcRecord {
-            channel_id: bytes("channel", n % CHANNELS),
+            channel_id: ChannelId(bytes("channel", n % CHANNELS)),
             htlc_id: n / CHANNELS,
             add_index,
             payment_hash,

@@ -16,7 +16,7 @@ use crate::storage::forwards::AddForward;
 
 impl ClosedChannels for Store {
     fn record(&self, channel: ClosedChannel) {
-        let channel_id = channel.channel_id.0;
+        let channel_id = channel.channel_id;
         let merge = move |stored: Option<ClosedChannel>| {
             let known = stored.and_then(|stored| stored.closing);
             let record = channel.clone();
@@ -36,7 +36,6 @@ impl ClosedChannels for Store {
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
         let merge =
             move |stored: Option<ClosedChannel>| stored.map(|stored| stored.with_closing(closing));
-        let channel_id = channel_id.0;
         self.submit(MergeClosedChannel {
             channel_id,
             closed_at: now(),
@@ -46,7 +45,7 @@ impl ClosedChannels for Store {
 
     fn agreed(&self, close: AgreedClose) {
         self.submit(PutAgreedClose(AgreedCloseRow {
-            channel_id: close.channel_id.0,
+            channel_id: close.channel_id,
             transaction: close.transaction,
             forced: close.forced,
             confirmed: close.confirmed,
@@ -54,14 +53,14 @@ impl ClosedChannels for Store {
     }
 
     fn buried(&self, channel_id: ChannelId) {
-        self.submit(DropAgreedClose(channel_id.0));
+        self.submit(DropAgreedClose(channel_id));
     }
 }
 
 impl From<AgreedCloseRow> for AgreedClose {
     fn from(row: AgreedCloseRow) -> Self {
         Self {
-            channel_id: ChannelId(row.channel_id),
+            channel_id: row.channel_id,
             transaction: row.transaction,
             forced: row.forced,
             confirmed: row.confirmed,

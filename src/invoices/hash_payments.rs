@@ -138,7 +138,7 @@ impl Registry {
         for htlc in &payment.htlcs {
             let row = self
                 .store
-                .htlc(&htlc.key.channel_id.0, htlc.key.htlc_id)?
+                .htlc(&htlc.key)?
                 .filter(|row| row.add_index == invoice.add_index);
             if row.is_none_or(|row| row.state != HtlcState::Settled) {
                 return Ok(false);
@@ -152,7 +152,7 @@ impl Registry {
         metrics::counter!("ampd_htlcs_accepted_total").increment(payment.htlcs.len() as u64);
         let claimable = &payment.claimable;
         let row = |htlc: &IncomingHtlc| HtlcRecord {
-            channel_id: htlc.key.channel_id.0,
+            channel_id: htlc.key.channel_id,
             htlc_id: htlc.key.htlc_id,
             add_index,
             payment_hash: claimable.payment_hash.0,

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::amp_sets::{Held, OpenSet};
@@ -68,7 +67,7 @@ impl Registry {
     /// Returns whether the HTLC's channel was closed. LDK keeps the HTLCs of a closed channel and
     /// claims them on chain.
     pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
-        self.inbound.scid(&ChannelId(row.channel_id)) == 0
+        self.inbound.scid(&row.channel_id) == 0
     }
 
     /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
@@ -94,9 +93,9 @@ impl Registry {
 
     /// Returns the payment hash of this HTLC if we failed it back.
     pub(super) fn failed_back_hash(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
-        match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
+        match self.store.htlc(key)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
-            None => self.store.given_back(&key.channel_id.0, key.htlc_id),
+            None => self.store.given_back(key),
         }
     }
 
@@ -164,7 +163,7 @@ fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) ->
             set_id: SetId::from_bytes(shard.set_id),
             child_index: shard.child_index,
         },
-        channel_id: ChannelId(row.channel_id),
+        channel_id: row.channel_id,
         htlc_id: row.htlc_id,
         cltv_expiry: row.expiry_height,
         ephemeral_key: PublicKey::from_slice(&shard.ephemeral_key).ok()?,

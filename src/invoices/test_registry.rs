@@ -197,7 +197,7 @@ impl Fixture {
     pub(super) fn state(&self, shard: &Sent) -> Option<HtlcState> {
         self.store.flush();
         let key = shard.envelope.key();
-        let row = self.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = self.store.htlc(&key).unwrap();
         row.map(|row| row.state)
     }
 

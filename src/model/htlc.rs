@@ -17,7 +17,7 @@ pub enum HtlcState {
 /// A row of `htlcs`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HtlcRecord {
-    pub channel_id: [u8; 32],
+    pub channel_id: ChannelId,
     pub htlc_id: u64,
     pub add_index: u64,
     pub payment_hash: [u8; 32],
@@ -45,7 +45,7 @@ impl HtlcRecord {
     /// Identifies the HTLC.
     pub fn key(&self) -> HtlcKey {
         HtlcKey {
-            channel_id: ChannelId(self.channel_id),
+            channel_id: self.channel_id,
             htlc_id: self.htlc_id,
         }
     }

@@ -33,7 +33,7 @@ impl Registry {
         if let Some(preimage) = state.settled.get(&key) {
             return Ok(Some(Replay::Settled(*preimage)));
         }
-        let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
+        let row = self.store.htlc(&key)?;
         let replay = row.map(|row| match (row.state, row.preimage) {
             (HtlcState::Settled, Some(preimage)) => Replay::Settled(PaymentPreimage(preimage)),
             _ => Replay::Canceled,
@@ -41,7 +41,7 @@ impl Registry {
         if replay.is_some() {
             return Ok(replay);
         }
-        let deleted = self.store.given_back(&key.channel_id.0, key.htlc_id)?;
+        let deleted = self.store.given_back(&key)?;
         Ok(deleted.map(|_| Replay::Canceled))
     }
 }

@@ -150,7 +150,7 @@ impl Registry {
         height: u32,
     ) -> HtlcRecord {
         HtlcRecord {
-            channel_id: envelope.channel_id.0,
+            channel_id: envelope.channel_id,
             htlc_id: envelope.htlc_id,
             add_index: 0,
             payment_hash: claimable.payment_hash.0,

@@ -40,7 +40,7 @@ async fn holds_shards_until_the_set_is_complete() {
     assert_eq!(invoice.payment_hash, shards[0].hash().0);
     for shard in &shards {
         let key = shard.envelope.key();
-        let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = fixture.store.htlc(&key).unwrap();
         let row = row.unwrap();
         assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
         assert_eq!(row.custom_records, shard.claimable.custom_records);
@@ -254,7 +254,7 @@ async fn unpaid_shards_leave_no_message() {
     fixture.registry.expire_sets(u64::MAX);
     fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key).unwrap();
     assert!(row.unwrap().custom_records.is_empty());
 }
 

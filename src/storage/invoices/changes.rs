@@ -116,7 +116,7 @@ impl Change for PutHtlc {
              ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         )?
         .execute(params![
-            h.channel_id,
+            h.channel_id.0,
             signed(h.htlc_id),
             signed(h.add_index),
             h.shard.as_ref().map(|s| s.set_id),
@@ -143,8 +143,7 @@ impl Change for PutHtlc {
     fn subject(&self) -> Subject {
         Subject::Vital(format!(
             "HTLC {} of channel {}",
-            self.0.htlc_id,
-            self.0.channel_id.as_hex()
+            self.0.htlc_id, self.0.channel_id
         ))
     }
 }

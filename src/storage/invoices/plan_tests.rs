@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
+use super::tests::htlc_key;
 use super::*;
 use crate::model::amp_payment::{PaymentPage, TimeSpan};
 use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
@@ -67,21 +68,17 @@ const PAGED: &[Query] = &[
     |store| store.invoice_by_hash(&[1; 32]).map(drop),
     |store| store.invoice_by_addr(&[1; 32]).map(drop),
     |store| store.set(&[1; 32]).map(drop),
-    |store| store.htlc(&[1; 32], 1).map(drop),
+    |store| store.htlc(&htlc_key(1)).map(drop),
     |store| store.invoice_indices().map(drop),
     |store| store.expired_invoices(1, 1).map(drop),
     |store| store.next_expiry().map(drop),
     |store| store.has_settled_set(1).map(drop),
     |store| store.settlements(1, 2, 3).map(drop),
-    |store| store.canceled_shards(1, GivenBack::default(), 1).map(drop),
-    |store| {
-        store
-            .given_back_before(1, GivenBack::default(), 1)
-            .map(drop)
-    },
+    |store| store.canceled_shards(1, GivenBack::START, 1).map(drop),
+    |store| store.given_back_before(1, GivenBack::START, 1).map(drop),
     |store| store.canceled_shard_before_newest(1).map(drop),
     |store| store.has_canceled_htlc_since(1, 1).map(drop),
-    |store| store.given_back(&[1; 32], 1).map(drop),
+    |store| store.given_back(&htlc_key(1)).map(drop),
     |store| store.invoice_by(&InvoiceRef::Hash([1; 32])).map(drop),
     |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
     |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
@@ -162,7 +159,7 @@ fn every_query_uses_an_index() {
     let add_index = 1;
     let mut changes = tests::one_of_each();
     changes.push(Box::new(NeverExpires { add_index }));
-    changes.push(Box::new(ForgetGivenBack(vec![GivenBack::default()])));
+    changes.push(Box::new(ForgetGivenBack(vec![GivenBack::START])));
     changes.push(Box::new(DeleteInvoice { add_index }));
     for change in changes {
         let write = || store.read(|db| change.apply(db)).unwrap();

@@ -1,6 +1,7 @@
 //! Queries for invoices, sets, HTLCs and settlements. No query loads the whole history of an invoice
 //! unless that is its purpose.
 
+use ldk_amp::HtlcKey;
 use rusqlite::{OptionalExtension, params};
 
 use super::expiry::LAST_DELETED;
@@ -71,14 +72,10 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn htlc(
-        &self,
-        channel_id: &[u8; 32],
-        htlc_id: u64,
-    ) -> Result<Option<HtlcRecord>, StorageError> {
+    pub fn htlc(&self, key: &HtlcKey) -> Result<Option<HtlcRecord>, StorageError> {
         let found = self.htlcs(
             "WHERE channel_id = ?1 AND htlc_id = ?2",
-            params![channel_id, signed(htlc_id)],
+            params![key.channel_id.0, signed(key.htlc_id)],
         )?;
         Ok(found.into_iter().next())
     }

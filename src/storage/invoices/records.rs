@@ -1,5 +1,6 @@
 //! Reads rows of the tables `invoices`, `amp_sets` and `htlcs`.
 
+use lightning::ln::types::ChannelId;
 use rusqlite::Row;
 
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
@@ -37,7 +38,7 @@ pub(super) fn set_record(row: &Row<'_>) -> rusqlite::Result<SetRecord> {
 
 pub(super) fn htlc_record(row: &Row<'_>) -> rusqlite::Result<HtlcRecord> {
     Ok(HtlcRecord {
-        channel_id: array(row, "channel_id")?,
+        channel_id: ChannelId(array(row, "channel_id")?),
         htlc_id: unsigned(row.get("htlc_id")?),
         add_index: unsigned(row.get("add_index")?),
         payment_hash: array(row, "payment_hash")?,

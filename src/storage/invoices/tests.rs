@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::HtlcKey;
+use lightning::ln::types::ChannelId;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,6 +17,14 @@ pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
+}
+
+/// The key of the HTLC with this id on the channel of all HTLCs here.
+pub(super) fn htlc_key(htlc_id: u64) -> HtlcKey {
+    HtlcKey {
+        channel_id: ChannelId([1; 32]),
+        htlc_id,
+    }
 }
 
 pub(super) fn key(n: u64) -> [u8; 32] {
@@ -55,7 +65,7 @@ pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
 
 pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
     HtlcRecord {
-        channel_id: [1; 32],
+        channel_id: ChannelId([1; 32]),
         htlc_id: n,
         add_index: 1,
         payment_hash: key(n),
@@ -144,7 +154,7 @@ prop_compose! {
         shard: Option<([u8; 32], [u8; 32], u32, u8)>,
     ) -> HtlcRecord {
         HtlcRecord {
-            channel_id,
+            channel_id: ChannelId(channel_id),
             htlc_id: numbers[0],
             add_index: 1,
             payment_hash,
@@ -189,7 +199,7 @@ proptest! {
         store.submit(PutInvoice(invoice(1)));
         store.submit(PutHtlc(record.clone()));
         store.flush();
-        let found = store.htlc(&record.channel_id, record.htlc_id).unwrap();
+        let found = store.htlc(&record.key()).unwrap();
         prop_assert_eq!(found.as_ref(), Some(&record));
         prop_assert_eq!(store.htlcs_of_invoice(1).unwrap(), std::slice::from_ref(&record));
         let by_hash = InvoiceRef::Hash(record.payment_hash);
@@ -242,7 +252,7 @@ fn settled_htlcs_are_unresolved_until_claimed() {
     let unresolved: Vec<_> = store.unresolved_htlcs().unwrap();
     let ids: Vec<_> = unresolved.iter().map(|row| row.htlc_id).collect();
     assert_eq!(ids, [1, 3]);
-    assert!(!store.htlc(&[1; 32], 1).unwrap().unwrap().claimed);
+    assert!(!store.htlc(&htlc_key(1)).unwrap().unwrap().claimed);
 }
 
 fn pages(store: &Store, page: InvoicePage) -> Vec<u64> {

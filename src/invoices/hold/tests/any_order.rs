@@ -121,7 +121,7 @@ impl Ldk {
     fn rows(&self, parts: &[Part]) -> Vec<Option<HtlcState>> {
         let store = self.store.get().unwrap();
         store.flush();
-        let row = |part: &Part| store.htlc(&part.key.channel_id.0, part.key.htlc_id);
+        let row = |part: &Part| store.htlc(&part.key);
         let rows = parts.iter().map(row);
         rows.map(|row| row.unwrap().map(|row| row.state)).collect()
     }

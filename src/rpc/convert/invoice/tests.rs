@@ -1,6 +1,7 @@
 //! Invoices recorded from lnd, stored in our database, must be shown exactly as lnd showed them.
 
 use bitcoin::hex::FromHex;
+use lightning::ln::types::ChannelId;
 use serde_json::Value;
 
 use super::*;
@@ -129,10 +130,10 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
     }
 }
 
-fn channel_id(scid: u64) -> [u8; 32] {
+fn channel_id(scid: u64) -> ChannelId {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&scid.to_be_bytes());
-    id
+    ChannelId(id)
 }
 
 fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
