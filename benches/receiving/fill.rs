@@ -10,6 +10,7 @@ use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 
 /// The size of the history.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +53,8 @@ pub(crate) fn bytes(what: &str, n: u64) -> [u8; 32] {
 }
 
 /// The payment hash of the invoice with this add index; a BOLT 11 invoice if it is even.
-pub(crate) fn invoice_hash(add_index: u64) -> [u8; 32] {
-    bytes("invoice", add_index)
+pub(crate) fn invoice_hash(add_index: u64) -> PaymentHash {
+    PaymentHash(bytes("invoice", add_index))
 }
 
 /// The payment address of the static invoice.
@@ -113,7 +114,7 @@ impl Writer {
             let set_id = bytes("set", add_index);
             batch.push(self.set(add_index, set_id, amt_msat, add_index));
             for _ in 0..PARTS {
-                let hash = bytes("shard", self.htlcs);
+                let hash = PaymentHash(bytes("shard", self.htlcs));
                 batch.push(self.htlc(add_index, hash, Some(set_id)));
             }
         }
@@ -123,7 +124,7 @@ impl Writer {
         self.static_payments += 1;
         let set_id = bytes("static set", self.static_payments);
         batch.push(self.set(STATIC, set_id, amount(self.htlcs), moment));
-        let hash = bytes("shard", self.htlcs);
+        let hash = PaymentHash(bytes("shard", self.htlcs));
         batch.push(self.htlc(STATIC, hash, Some(set_id)));
     }
 
@@ -148,7 +149,7 @@ impl Writer {
     fn htlc(
         &mut self,
         add_index: u64,
-        payment_hash: [u8; 32],
+        payment_hash: PaymentHash,
         set_id: Option<[u8; 32]>,
     ) -> Box<dyn Change> {
         self.htlcs += 1;

@@ -99,7 +99,7 @@ async fn add_invoice(api: &Api) -> Result<Duration> {
 async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
     let hash = invoice_hash(history.ordinary(n as u64));
     let request = LookupInvoiceMsg {
-        invoice_ref: Some(InvoiceRef::PaymentHash(hash.to_vec())),
+        invoice_ref: Some(InvoiceRef::PaymentHash(hash.0.to_vec())),
         ..Default::default()
     };
     let mut service = api.invoices.clone();

@@ -26,7 +26,7 @@ impl Registry {
         hash: &PaymentHash,
         payment: &Payment,
     ) -> Result<Decision, Refusal> {
-        let invoice = self.find_by_hash(state, &hash.0)?;
+        let invoice = self.find_by_hash(state, hash)?;
         let invoice = invoice.ok_or(Refusal::InvoiceNotFound)?;
         match invoice.kind {
             InvoiceKind::Bolt11 => self.pay_bolt11(state, invoice, payment),

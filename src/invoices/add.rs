@@ -46,7 +46,7 @@ impl Registry {
         let record = InvoiceRecord {
             add_index: state.next_add_index(),
             kind,
-            payment_hash: hash.0,
+            payment_hash: hash,
             payment_addr: secret.0,
             preimage,
             terms: InvoiceTerms {
@@ -80,7 +80,7 @@ impl Registry {
             let failed = fail_back(state, &[(set_id, vec![key])], Refusal::Canceled);
             self.carry_out(state, failed);
         }
-        let Some(other) = self.find_by_hash(state, &hash.0)? else {
+        let Some(other) = self.find_by_hash(state, hash)? else {
             return Ok(Decision::default());
         };
         if other.kind != InvoiceKind::SpontaneousAmp || other.expires_at.is_none() {
@@ -98,7 +98,7 @@ impl Registry {
                 let hash = sha256::Hash::hash(&preimage).to_byte_array();
                 (InvoiceKind::Bolt11, PaymentHash(hash), Some(preimage))
             }
-            Purpose::Hold { hash } => (InvoiceKind::Hold, PaymentHash(hash), None),
+            Purpose::Hold { hash } => (InvoiceKind::Hold, hash, None),
             Purpose::Amp => {
                 let name = self.keys.get_secure_random_bytes();
                 (InvoiceKind::Amp, PaymentHash(name), None)

@@ -22,7 +22,7 @@ impl Held {
     fn set_htlc(&self) -> SetHtlc {
         SetHtlc {
             key: self.envelope.key(),
-            payment_hash: PaymentHash(self.row.payment_hash),
+            payment_hash: self.row.payment_hash,
             amount_msat: self.row.amount_msat,
             share: self.envelope.amp.share.clone(),
             child_index: self.envelope.amp.child_index,
@@ -192,7 +192,7 @@ impl OpenSets {
 
     fn insert(&mut self, set_id: SetId, held: Held) {
         let key = held.envelope.key();
-        let hash = PaymentHash(held.row.payment_hash);
+        let hash = held.row.payment_hash;
         if let Some(open) = self.sets.get_mut(&set_id)
             && open.htlcs.insert(key, held).is_none()
         {
@@ -203,7 +203,7 @@ impl OpenSets {
     }
 
     fn uncount(&mut self, key: &HtlcKey, held: &Held) {
-        let hash = PaymentHash(held.row.payment_hash);
+        let hash = held.row.payment_hash;
         if self.find(&hash).is_some_and(|(_, other)| other == *key) {
             self.by_hash.remove(&hash);
         }

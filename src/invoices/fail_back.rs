@@ -93,7 +93,7 @@ pub(super) fn release(
             row.cancel(unix_seconds());
             decision = decision
                 .and_row(PutHtlc(row.clone()))
-                .and_answer(reason.answer(&PaymentHash(row.payment_hash), envelope));
+                .and_answer(reason.answer(&row.payment_hash, envelope));
             rows.push(row);
         }
         decision = decision.and_row(PutSet(set));

@@ -1,5 +1,7 @@
 //! Finding invoices and sets: first among uncommitted state, then in the database.
 
+use lightning_types::payment::PaymentHash;
+
 use super::registry::Registry;
 use super::state::State;
 use crate::model::htlc::SetRecord;
@@ -24,7 +26,7 @@ impl Registry {
     pub(super) fn find_by_hash(
         &self,
         state: &State,
-        hash: &[u8; 32],
+        hash: &PaymentHash,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         match state.hashes.get(hash) {
             Some(addr) => self.find_by_addr(state, addr.as_bytes()),

@@ -155,7 +155,7 @@ impl Registry {
             channel_id: htlc.key.channel_id,
             htlc_id: htlc.key.htlc_id,
             add_index,
-            payment_hash: claimable.payment_hash.0,
+            payment_hash: claimable.payment_hash,
             scid: self.inbound.scid(&htlc.key.channel_id),
             amount_msat: htlc.amount_msat,
             total_msat: claimable.amount_msat,
@@ -193,7 +193,7 @@ pub(super) fn settle_once(
     metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
     tracing::info!(
         target: SETTLED,
-        hash = %PaymentHash(invoice.payment_hash),
+        hash = %invoice.payment_hash,
         amount_msat = invoice.amt_paid_msat,
         "invoice settled"
     );

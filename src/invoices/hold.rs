@@ -9,7 +9,6 @@
 //! larger `cltv_expiry` in the invoice. The expiry of the invoice itself no longer matters once it
 //! is accepted.
 
-use bitcoin::hashes::{Hash, sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::accepted::Accepted;
@@ -60,7 +59,7 @@ impl Registry {
         tracing::info!(%hash, amount_msat = invoice.amt_paid_msat, "hold invoice accepted");
         let stored = hash_payments::store(&invoice, &htlcs).urgently();
         let view = InvoiceView::with_htlcs(invoice.clone(), htlcs.clone());
-        state.accepted.insert(hash.0, Accepted { invoice, htlcs });
+        state.accepted.insert(hash, Accepted { invoice, htlcs });
         Ok(stored.and_event(InvoiceEvent::Accepted(view)))
     }
 
@@ -84,7 +83,7 @@ impl Registry {
     }
 
     fn settle_held(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
-        let hash = sha256::Hash::hash(&preimage.0).to_byte_array();
+        let hash = PaymentHash::from(preimage);
         let mut state = self.state();
         let Some(held) = state.accepted.remove(&hash) else {
             return Err(self.why_not_held(&state, &hash));
@@ -101,7 +100,7 @@ impl Registry {
         Ok(())
     }
 
-    fn why_not_held(&self, state: &State, hash: &[u8; 32]) -> InvoiceError {
+    fn why_not_held(&self, state: &State, hash: &PaymentHash) -> InvoiceError {
         let state = match self.find_by_hash(state, hash) {
             Ok(invoice) => invoice.map(|invoice| invoice.state),
             Err(error) => return error.into(),
@@ -121,7 +120,7 @@ impl Registry {
     /// does not; see [`Registry::htlc_gone`].
     pub(super) fn hold_gone(&self, state: &mut State, hash: &PaymentHash) -> Decision {
         let near = self.inbound.height().saturating_add(DEADLINE_MARGIN);
-        match state.accepted.get(&hash.0) {
+        match state.accepted.get(hash) {
             Some(held) if held.deadline() <= near => {
                 let invoice = held.invoice.clone();
                 cancel_hold(state, invoice)
@@ -168,8 +167,8 @@ impl Registry {
 /// Cancels an open or accepted hold invoice and fails its HTLCs back. LDK may also be collecting
 /// the parts of a payment to it.
 pub(super) fn cancel_hold(state: &mut State, mut invoice: InvoiceRecord) -> Decision {
-    let hash = PaymentHash(invoice.payment_hash);
-    let held = state.accepted.remove(&hash.0);
+    let hash = invoice.payment_hash;
+    let held = state.accepted.remove(&hash);
     let mut htlcs = held.map_or_else(Vec::new, |held| held.htlcs);
     invoice.state = InvoiceState::Canceled;
     invoice.amt_paid_msat = 0;

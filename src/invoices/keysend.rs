@@ -47,7 +47,7 @@ impl Registry {
         has_mpp: bool,
     ) -> Result<Decision, Refusal> {
         let hash = payment.claimable.payment_hash;
-        if let Some(invoice) = self.find_by_hash(state, &hash.0)? {
+        if let Some(invoice) = self.find_by_hash(state, &hash)? {
             let is_keysend = invoice.kind == InvoiceKind::Keysend;
             if is_keysend && self.was_settled_by(&invoice, &payment)? {
                 // LDK may not have carried out the earlier claim.
@@ -86,7 +86,7 @@ impl Registry {
         InvoiceRecord {
             add_index,
             kind: InvoiceKind::Keysend,
-            payment_hash: hash.0,
+            payment_hash: *hash,
             payment_addr: self.keys.get_secure_random_bytes(),
             preimage: None,
             terms: InvoiceTerms {

@@ -1,6 +1,6 @@
 //! Re-signing a static invoice with other text: same payment hash, payment address and expiry.
 
-use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::payment::PaymentSecret;
 use lightning_types::routing::RouteHint;
 
 use super::create::{Checked, NewInvoice, Purpose};
@@ -47,7 +47,7 @@ impl Registry {
         self.signer().request(
             &new,
             &checked,
-            PaymentHash(invoice.payment_hash),
+            invoice.payment_hash,
             PaymentSecret(invoice.payment_addr),
             invoice.created_at,
         )

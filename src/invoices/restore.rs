@@ -57,7 +57,7 @@ impl Registry {
     /// PaymentClaimed has not arrived. If the HTLC is gone, it has happened; LDK may then have a
     /// second payment with this hash, which must not be claimed.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
-        let hash = PaymentHash(row.payment_hash);
+        let hash = row.payment_hash;
         let is_on_chain = || self.is_closed(row) && self.inbound.incoming(&hash).is_empty();
         if is_present || is_on_chain() {
             self.inbound.claim(preimage);
@@ -73,14 +73,13 @@ impl Registry {
     /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
     /// reports it again, so it would stay in its channel until its claim deadline.
     fn fail_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
-        let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
+        let mut canceled: HashMap<PaymentHash, usize> = HashMap::new();
         for key in present {
             if let Some(hash) = self.failed_back_hash(key)? {
                 *canceled.entry(hash).or_default() += 1;
             }
         }
         for (hash, count) in canceled {
-            let hash = PaymentHash(hash);
             // LDK fails by hash, which would include any other HTLC with this hash. One may have
             // arrived while the node was down, and its set would then settle without it, because
             // its event comes first.
@@ -92,7 +91,10 @@ impl Registry {
     }
 
     /// Returns the payment hash of this HTLC if we failed it back.
-    pub(super) fn failed_back_hash(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
+    pub(super) fn failed_back_hash(
+        &self,
+        key: &HtlcKey,
+    ) -> Result<Option<PaymentHash>, StorageError> {
         match self.store.htlc(key)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
             None => self.store.given_back(key),
@@ -134,7 +136,7 @@ impl Registry {
 
     /// Fails a held HTLC whose row is damaged, so that the node can start.
     pub(super) fn give_up_damaged(&self, row: HtlcRecord, what: &str) {
-        let hash = PaymentHash(row.payment_hash);
+        let hash = row.payment_hash;
         tracing::error!(
             %hash,
             htlc_id = row.htlc_id,

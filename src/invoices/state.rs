@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use lightning_types::payment::PaymentPreimage;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::Notify;
 
 use super::accepted::Accepted;
@@ -19,9 +19,9 @@ use ldk_amp::{Claim, HtlcKey, PaymentAddr, SetId};
 pub(super) struct State {
     pub(super) open: OpenSets,
     /// Accepted hold invoices, by payment hash.
-    pub(super) accepted: HashMap<[u8; 32], Accepted>,
+    pub(super) accepted: HashMap<PaymentHash, Accepted>,
     pub(super) invoices: Uncommitted<PaymentAddr, InvoiceRecord>,
-    pub(super) hashes: Uncommitted<[u8; 32], PaymentAddr>,
+    pub(super) hashes: Uncommitted<PaymentHash, PaymentAddr>,
     pub(super) sets: Uncommitted<SetId, SetRecord>,
     /// Preimages of the shards of settled sets.
     pub(super) settled: Uncommitted<HtlcKey, PaymentPreimage>,

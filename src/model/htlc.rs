@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ldk_amp::HtlcKey;
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 
 /// The state of an HTLC or of an AMP set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct HtlcRecord {
     pub channel_id: ChannelId,
     pub htlc_id: u64,
     pub add_index: u64,
-    pub payment_hash: [u8; 32],
+    pub payment_hash: PaymentHash,
     pub scid: u64,
     pub amount_msat: u64,
     /// Total amount of the payment according to the sender (BOLT 4: `total_msat`).

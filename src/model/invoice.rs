@@ -1,5 +1,6 @@
 //! Invoices, and how they are looked up and listed.
 
+use lightning_types::payment::PaymentHash;
 use serde::{Deserialize, Serialize};
 
 use super::htlc::{HtlcRecord, SetRecord};
@@ -62,7 +63,7 @@ pub struct InvoiceRecord {
     pub add_index: u64,
     pub kind: InvoiceKind,
     /// For a spontaneous AMP payment, the hash of the first shard that arrived, as in lnd.
-    pub payment_hash: [u8; 32],
+    pub payment_hash: PaymentHash,
     pub payment_addr: [u8; 32],
     pub preimage: Option<[u8; 32]>,
     pub terms: InvoiceTerms,
@@ -106,7 +107,7 @@ impl std::fmt::Debug for InvoiceRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceRef {
     /// The payment hash of the invoice or of one of its HTLCs.
-    Hash([u8; 32]),
+    Hash(PaymentHash),
     /// The payment address (BOLT 11: payment secret).
     Addr([u8; 32]),
     /// The set_id of a set that paid the invoice, or tried to.

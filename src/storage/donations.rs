@@ -116,6 +116,8 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use lightning_types::payment::PaymentHash;
+
     use super::*;
     use crate::model::htlc::{HtlcState, SetRecord};
     use crate::model::invoice::{InvoiceKind, InvoiceState, InvoiceTerms};
@@ -126,7 +128,7 @@ pub(crate) mod tests {
         InvoiceRecord {
             add_index,
             kind: InvoiceKind::Amp,
-            payment_hash: [add_index as u8; 32],
+            payment_hash: PaymentHash([add_index as u8; 32]),
             payment_addr: [add_index as u8; 32],
             preimage: None,
             terms: InvoiceTerms::default(),

@@ -26,7 +26,7 @@ impl Registry {
         }
         shard.held.row.add_index = shard.invoice.add_index;
         let envelope = shard.held.envelope.clone();
-        let hash = PaymentHash(shard.held.row.payment_hash);
+        let hash = shard.held.row.payment_hash;
         let outcome = state.open.accept(
             &shard.invoice,
             shard.held,

@@ -74,7 +74,7 @@ impl Registry {
         mpp: &MppRecord,
     ) -> Result<(InvoiceRecord, bool), Refusal> {
         let hash = claimable.payment_hash;
-        let namesake = self.find_by_hash(state, &hash.0)?;
+        let namesake = self.find_by_hash(state, &hash)?;
         if namesake.as_ref().is_some_and(|other| !other.kind.is_amp()) {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
@@ -153,7 +153,7 @@ impl Registry {
             channel_id: envelope.channel_id,
             htlc_id: envelope.htlc_id,
             add_index: 0,
-            payment_hash: claimable.payment_hash.0,
+            payment_hash: claimable.payment_hash,
             scid: self.inbound.scid(&envelope.channel_id),
             amount_msat: claimable.amount_msat,
             total_msat: mpp.total_msat,

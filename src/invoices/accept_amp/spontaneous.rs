@@ -24,7 +24,7 @@ pub(super) fn invoice(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord
     InvoiceRecord {
         add_index: 0,
         kind: InvoiceKind::SpontaneousAmp,
-        payment_hash: first_hash.0,
+        payment_hash: first_hash,
         payment_addr: mpp.payment_addr.to_bytes(),
         preimage: None,
         terms: InvoiceTerms {

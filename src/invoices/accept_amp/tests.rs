@@ -37,7 +37,7 @@ async fn holds_shards_until_the_set_is_complete() {
         "an AMP invoice must stay open, as in lnd"
     );
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100, 100));
-    assert_eq!(invoice.payment_hash, shards[0].hash().0);
+    assert_eq!(invoice.payment_hash, shards[0].hash());
     for shard in &shards {
         let key = shard.envelope.key();
         let row = fixture.store.htlc(&key).unwrap();
@@ -263,7 +263,7 @@ async fn rejects_amp_shards_with_the_hash_of_a_bolt11_invoice() {
     let fixture = Fixture::new();
     let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let mut shard = payment(1, &[100]).remove(0);
-    shard.claimable.payment_hash = PaymentHash(invoice.payment_hash);
+    shard.claimable.payment_hash = invoice.payment_hash;
     assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
@@ -375,9 +375,7 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
     }
     for shard in [&spontaneous, &of_static, &timed_out] {
         let hold = NewInvoice {
-            purpose: Purpose::Hold {
-                hash: shard.hash().0,
-            },
+            purpose: Purpose::Hold { hash: shard.hash() },
             ..NewInvoice::default()
         };
         fixture.registry.add(hold).await.unwrap();
@@ -406,9 +404,7 @@ async fn new_invoices_cannot_use_the_hash_of_a_paid_shard() {
     let paid = payment(1, &[100]).remove(0);
     fixture.arrive(&paid);
     let hold = NewInvoice {
-        purpose: Purpose::Hold {
-            hash: paid.hash().0,
-        },
+        purpose: Purpose::Hold { hash: paid.hash() },
         ..NewInvoice::default()
     };
     let refused = fixture.registry.add(hold).await;

@@ -20,7 +20,7 @@ async fn invoice(fixture: &Fixture, value_msat: u64) -> InvoiceRecord {
 }
 
 fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
-    vec![Answer::Claim(PaymentHash(invoice.payment_hash))]
+    vec![Answer::Claim(invoice.payment_hash)]
 }
 
 #[tokio::test]
@@ -46,11 +46,11 @@ async fn rejects_payments_that_do_not_match_the_invoice() {
     let hash = invoice.payment_hash;
     assert_eq!(fixture.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
-    (expired.add_index, expired.payment_hash) = (2, [2; 32]);
+    (expired.add_index, expired.payment_hash) = (2, PaymentHash([2; 32]));
     (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
     fixture.store.submit(PutInvoice(expired.clone()));
     let mut canceled = invoice.clone();
-    (canceled.add_index, canceled.payment_hash) = (3, [3; 32]);
+    (canceled.add_index, canceled.payment_hash) = (3, PaymentHash([3; 32]));
     (canceled.payment_addr, canceled.state) = ([3; 32], InvoiceState::Canceled);
     fixture.store.submit(PutInvoice(canceled));
     fixture.store.flush();
@@ -63,7 +63,7 @@ async fn rejects_bolt11_payments_with_the_hash_of_a_spontaneous_payment() {
     let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     fixture.arrive(&shards[0]);
-    let hash = shards[0].hash().0;
+    let hash = shards[0].hash();
     assert_eq!(fixture.pay(hash, &[1], 100), failed(hash));
 }
 

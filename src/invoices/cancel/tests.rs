@@ -92,7 +92,7 @@ async fn cancels_by_any_reference() {
 async fn bolt11_invoices_can_be_canceled_until_settled() {
     let fixture = Fixture::new();
     let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
-    let hash = lightning_types::payment::PaymentHash(invoice.payment_hash);
+    let hash = invoice.payment_hash;
     fixture.registry.cancel(&by_hash(&invoice)).await.unwrap();
     assert_eq!(
         fixture.port.answers(),
@@ -286,21 +286,21 @@ async fn failed_payments_do_not_pay_a_new_invoice_with_the_same_hash() {
     let fixture = Fixture::new();
     let hash = hash_of(&[5; 32]);
     let new = NewInvoice {
-        purpose: Purpose::Hold { hash: hash.0 },
+        purpose: Purpose::Hold { hash },
         ..NewInvoice::default()
     };
     let invoice = fixture.registry.add(new.clone()).await.unwrap();
-    assert_eq!(fixture.pay(hash.0, &[1], 100), []);
+    assert_eq!(fixture.pay(hash, &[1], 100), []);
     fixture.registry.cancel(&by_hash(&invoice)).await.unwrap();
-    fixture.registry.delete_canceled(&hash.0).await.unwrap();
+    fixture.registry.delete_canceled(&hash).await.unwrap();
     fixture.registry.add(new).await.unwrap();
     let fixture = fixture.restart();
     fixture.port.answers();
-    assert_eq!(fixture.tell(hash.0, 100), [Answer::Fail(hash)]);
+    assert_eq!(fixture.tell(hash, 100), [Answer::Fail(hash)]);
     assert_eq!(fixture.invoices()[0].state, InvoiceState::Open);
     fixture.port.forget(crate::invoices::test_payments::key(1));
     assert_eq!(
-        fixture.pay(hash.0, &[2], 100),
+        fixture.pay(hash, &[2], 100),
         [],
         "another payment must be held"
     );

@@ -6,6 +6,7 @@ use crate::invoices::{InvoiceEvent, NewInvoice, Purpose};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{HtlcSelection, InvoiceRef};
 use ldk_amp::SetId;
+use lightning_types::payment::PaymentHash;
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {
@@ -23,7 +24,7 @@ fn attack(fixture: &Fixture, addr: [u8; 32], numbers: std::ops::Range<u64>) {
         let mut name = [0xaa; 32];
         name[..8].copy_from_slice(&number.to_be_bytes());
         shard.envelope.amp.set_id = SetId::from_bytes(name);
-        shard.claimable.payment_hash.0 = name;
+        shard.claimable.payment_hash = PaymentHash(name);
         shard.envelope.htlc_id = 1_000_000 + number;
         assert_eq!(fixture.arrive(&shard), []);
         fixture.registry.expire_sets(u64::MAX);

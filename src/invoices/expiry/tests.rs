@@ -93,11 +93,11 @@ async fn paid_static_invoices_expire() {
 
 /// A copy of this row with its own identifiers.
 fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceRecord {
-    let name = hash_of(&[add_index as u8; 32]).0;
+    let name = hash_of(&[add_index as u8; 32]);
     InvoiceRecord {
         add_index,
         payment_hash: name,
-        payment_addr: name,
+        payment_addr: name.0,
         expires_at: Some(expires_at),
         ..invoice.clone()
     }

@@ -4,6 +4,8 @@ mod any_order;
 
 use std::sync::atomic::Ordering;
 
+use lightning_types::payment::PaymentHash;
+
 use crate::invoices::hold::cancel_hold;
 use crate::invoices::test_payments::{failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, HEIGHT, hash_of};
@@ -16,8 +18,8 @@ const PREIMAGE: [u8; 32] = [5; 32];
 /// The first HTLC expires 100 blocks after [`HEIGHT`].
 const DEADLINE: u32 = 100 - 39;
 
-fn hash() -> [u8; 32] {
-    hash_of(&PREIMAGE).0
+fn hash() -> PaymentHash {
+    hash_of(&PREIMAGE)
 }
 
 fn claimed() -> Vec<Answer> {

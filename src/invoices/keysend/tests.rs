@@ -1,6 +1,6 @@
 //! Keysend payments.
 
-use lightning_types::payment::{PaymentPreimage, PaymentSecret};
+use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
 use crate::invoices::test_payments::{claimable, failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, LIMITS, hash_of, next};
@@ -11,8 +11,8 @@ use crate::model::invoice::{InvoiceKind, InvoiceState};
 const PREIMAGE: [u8; 32] = [5; 32];
 const CHAT: u64 = 34_349_334;
 
-fn hash() -> [u8; 32] {
-    hash_of(&PREIMAGE).0
+fn hash() -> PaymentHash {
+    hash_of(&PREIMAGE)
 }
 
 /// An HTLC with 100 msat and the preimage arrives.

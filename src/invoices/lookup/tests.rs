@@ -1,5 +1,7 @@
 //! Looking up and listing invoices.
 
+use lightning_types::payment::PaymentHash;
+
 use crate::invoices::test_registry::{Fixture, payment};
 use crate::invoices::{InvoiceError, InvoiceView, NewInvoice};
 use crate::model::htlc::HtlcState;
@@ -52,7 +54,7 @@ async fn lookup_shows_held_sets() {
     for by in [
         InvoiceRef::SetId([1; 32]),
         InvoiceRef::Addr([1; 32]),
-        InvoiceRef::Hash(shards[0].hash().0),
+        InvoiceRef::Hash(shards[0].hash()),
     ] {
         let found = find(&fixture, by, HtlcSelection::All);
         assert_eq!(found.sets[0].state, HtlcState::Accepted);
@@ -99,7 +101,7 @@ async fn lookup_by_set_id_shows_only_that_set() {
 async fn unknown_invoices_are_not_found() {
     let fixture = Fixture::new();
     for by in [
-        InvoiceRef::Hash([9; 32]),
+        InvoiceRef::Hash(PaymentHash([9; 32])),
         InvoiceRef::Addr([9; 32]),
         InvoiceRef::SetId([9; 32]),
     ] {

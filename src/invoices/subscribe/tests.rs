@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lightning_types::payment::PaymentHash;
+
 use super::*;
 use crate::invoices::announcer::EVENT_QUEUE_LEN;
 use crate::invoices::test_registry::*;
@@ -197,7 +199,7 @@ async fn resuming_by_add_index_shows_the_current_state() {
     for preimage in 1..=5_u8 {
         let purpose = match preimage {
             3 => Purpose::Hold {
-                hash: hash_of(&[3; 32]).0,
+                hash: hash_of(&[3; 32]),
             },
             _ => Purpose::Once {
                 preimage: Some([preimage; 32]),
@@ -253,7 +255,7 @@ async fn canceled_invoices_do_not_end_the_backlog() {
             crate::model::invoice::InvoiceRecord {
                 add_index,
                 state,
-                payment_hash: name,
+                payment_hash: PaymentHash(name),
                 payment_addr: name,
                 ..first.clone()
             },

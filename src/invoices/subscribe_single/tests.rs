@@ -94,7 +94,7 @@ async fn bolt11_subscription_ends_with_the_settlement() {
     let mut changes = fixture.follow(by_hash);
     fixture.arrive_all(&payment(9, &[50]));
     fixture.registry.accept_bolt11(Claimable {
-        payment_hash: PaymentHash(record.payment_hash),
+        payment_hash: record.payment_hash,
         amount_msat: 70,
         claim_deadline: None,
         channels: Vec::new(),
@@ -175,7 +175,7 @@ async fn unknown_invoices_are_not_found() {
     let fixture = Fixture::new();
     let unknown = fixture
         .registry
-        .subscribe_single(&InvoiceRef::Hash([9; 32]));
+        .subscribe_single(&InvoiceRef::Hash(PaymentHash([9; 32])));
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 

@@ -49,7 +49,7 @@ pub(in crate::rpc) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         r_hash: if record.kind == InvoiceKind::SpontaneousAmp {
             Vec::new()
         } else {
-            bytes(&record.payment_hash)
+            bytes(&record.payment_hash.0)
         },
         value: signed(record.value_msat / 1000),
         value_msat: signed(record.value_msat),
@@ -168,7 +168,7 @@ fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
         root_share: shard.share.to_vec(),
         set_id: shard.set_id.to_vec(),
         child_index: shard.child_index,
-        hash: record.payment_hash.to_vec(),
+        hash: record.payment_hash.0.to_vec(),
         preimage: preimage.map(Vec::from).unwrap_or_default(),
     }
 }

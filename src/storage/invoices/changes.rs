@@ -1,6 +1,7 @@
 //! Changes that the invoice registry writes. All of them are idempotent.
 
 use bitcoin::hex::DisplayHex;
+use lightning_types::payment::PaymentHash;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
@@ -23,7 +24,7 @@ impl Change for PutInvoice {
         .execute(params![
             signed(i.add_index),
             i.kind.number(),
-            i.payment_hash,
+            i.payment_hash.0,
             i.payment_addr,
             i.preimage,
             json(&i.terms)?,
@@ -120,7 +121,7 @@ impl Change for PutHtlc {
             signed(h.htlc_id),
             signed(h.add_index),
             h.shard.as_ref().map(|s| s.set_id),
-            h.payment_hash,
+            h.payment_hash.0,
             signed(h.scid),
             signed(h.amount_msat),
             signed(h.total_msat),
@@ -150,13 +151,13 @@ impl Change for PutHtlc {
 
 /// Marks the settled HTLCs with this payment hash as claimed by LDK.
 pub struct MarkClaimed {
-    pub payment_hash: [u8; 32],
+    pub payment_hash: PaymentHash,
 }
 
 impl Change for MarkClaimed {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("UPDATE htlcs SET claimed = 1 WHERE payment_hash = ?1 AND state = ?2")?
-            .execute(params![self.payment_hash, HtlcState::Settled.number()])
+            .execute(params![self.payment_hash.0, HtlcState::Settled.number()])
             .map(|_| ())
     }
 }

@@ -8,6 +8,7 @@
 
 use ldk_amp::HtlcKey;
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::htlc::HtlcState;
@@ -135,13 +136,13 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn given_back(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
+    pub fn given_back(&self, key: &HtlcKey) -> Result<Option<PaymentHash>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
                 "SELECT payment_hash FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2",
             )?
             .query_row(params![key.channel_id.0, signed(key.htlc_id)], |row| {
-                array(row, "payment_hash")
+                array(row, "payment_hash").map(PaymentHash)
             })
             .optional()
         })

@@ -87,12 +87,12 @@ impl Store {
 
 pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<InvoiceRecord>> {
     match by {
-        InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", hash)? {
+        InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", &hash.0)? {
             Some(invoice) => Ok(Some(invoice)),
             None => one(
                 db,
                 "WHERE add_index = (SELECT add_index FROM htlcs WHERE payment_hash = ?1 LIMIT 1)",
-                hash,
+                &hash.0,
             ),
         },
         InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr),

@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 
+use lightning_types::payment::PaymentHash;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -65,7 +66,7 @@ type Query = fn(&Store) -> Result<(), StorageError>;
 /// Queries with a bounded or limited result: they must not sort either.
 const PAGED: &[Query] = &[
     |store| store.invoice(1).map(drop),
-    |store| store.invoice_by_hash(&[1; 32]).map(drop),
+    |store| store.invoice_by_hash(&PaymentHash([1; 32])).map(drop),
     |store| store.invoice_by_addr(&[1; 32]).map(drop),
     |store| store.set(&[1; 32]).map(drop),
     |store| store.htlc(&htlc_key(1)).map(drop),
@@ -79,7 +80,11 @@ const PAGED: &[Query] = &[
     |store| store.canceled_shard_before_newest(1).map(drop),
     |store| store.has_canceled_htlc_since(1, 1).map(drop),
     |store| store.given_back(&htlc_key(1)).map(drop),
-    |store| store.invoice_by(&InvoiceRef::Hash([1; 32])).map(drop),
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::Hash(PaymentHash([1; 32])))
+            .map(drop)
+    },
     |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
     |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
     |store| store.invoices(&page(false, false)).map(drop),
@@ -102,7 +107,13 @@ const PAGED: &[Query] = &[
 
 /// Queries that return all matching rows.
 const UNLIMITED: &[Query] = &[
-    |store| found(store, InvoiceRef::Hash([1; 32]), HtlcSelection::All),
+    |store| {
+        found(
+            store,
+            InvoiceRef::Hash(PaymentHash([1; 32])),
+            HtlcSelection::All,
+        )
+    },
     |store| found(store, InvoiceRef::Addr([1; 32]), HtlcSelection::None),
     |store| found(store, InvoiceRef::SetId([1; 32]), HtlcSelection::SetOnly),
     |store| store.invoice_at(1, 1).map(drop),

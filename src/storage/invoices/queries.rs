@@ -2,6 +2,7 @@
 //! unless that is its purpose.
 
 use ldk_amp::HtlcKey;
+use lightning_types::payment::PaymentHash;
 use rusqlite::{OptionalExtension, params};
 
 use super::expiry::LAST_DELETED;
@@ -16,8 +17,11 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn invoice_by_hash(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", hash)
+    pub fn invoice_by_hash(
+        &self,
+        hash: &PaymentHash,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", &hash.0)
     }
 
     /// Returns the invoice with this payment address.

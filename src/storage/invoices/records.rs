@@ -1,6 +1,7 @@
 //! Reads rows of the tables `invoices`, `amp_sets` and `htlcs`.
 
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 use rusqlite::Row;
 
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
@@ -11,7 +12,7 @@ pub(super) fn invoice_record(row: &Row<'_>) -> rusqlite::Result<InvoiceRecord> {
     Ok(InvoiceRecord {
         add_index: unsigned(row.get("add_index")?),
         kind: InvoiceKind::of(row.get("kind")?)?,
-        payment_hash: array(row, "payment_hash")?,
+        payment_hash: PaymentHash(array(row, "payment_hash")?),
         payment_addr: array(row, "payment_addr")?,
         preimage: optional_array(row, "preimage")?,
         terms: parse(&row.get::<_, String>("terms")?)?,
@@ -41,7 +42,7 @@ pub(super) fn htlc_record(row: &Row<'_>) -> rusqlite::Result<HtlcRecord> {
         channel_id: ChannelId(array(row, "channel_id")?),
         htlc_id: unsigned(row.get("htlc_id")?),
         add_index: unsigned(row.get("add_index")?),
-        payment_hash: array(row, "payment_hash")?,
+        payment_hash: PaymentHash(array(row, "payment_hash")?),
         scid: unsigned(row.get("scid")?),
         amount_msat: unsigned(row.get("amount_msat")?),
         total_msat: unsigned(row.get("total_msat")?),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ldk_amp::HtlcKey;
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 
 use super::*;
@@ -37,7 +38,7 @@ pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
     InvoiceRecord {
         add_index,
         kind: InvoiceKind::SpontaneousAmp,
-        payment_hash: key(add_index),
+        payment_hash: PaymentHash(key(add_index)),
         payment_addr: key(add_index),
         preimage: None,
         terms: InvoiceTerms::default(),
@@ -68,7 +69,7 @@ pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
         channel_id: ChannelId([1; 32]),
         htlc_id: n,
         add_index: 1,
-        payment_hash: key(n),
+        payment_hash: PaymentHash(key(n)),
         scid: u64::MAX,
         amount_msat: 1,
         total_msat: u64::MAX,
@@ -92,7 +93,7 @@ pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
         Box::new(PutSet(set(1, HtlcState::Settled))),
         Box::new(PutHtlc(shard(1, 1))),
         Box::new(MarkClaimed {
-            payment_hash: key(1),
+            payment_hash: PaymentHash(key(1)),
         }),
         Box::new(PutInvoiceState {
             add_index: 1,
@@ -131,7 +132,7 @@ prop_compose! {
         InvoiceRecord {
             add_index,
             kind: if amp { InvoiceKind::SpontaneousAmp } else { InvoiceKind::Bolt11 },
-            payment_hash: hash,
+            payment_hash: PaymentHash(hash),
             payment_addr: addr,
             preimage,
             terms,
@@ -157,7 +158,7 @@ prop_compose! {
             channel_id: ChannelId(channel_id),
             htlc_id: numbers[0],
             add_index: 1,
-            payment_hash,
+            payment_hash: PaymentHash(payment_hash),
             scid: numbers[1],
             amount_msat: numbers[2],
             total_msat: numbers[3],
@@ -245,7 +246,7 @@ fn settled_htlcs_are_unresolved_until_claimed() {
     }
     for n in [1, 2, 4] {
         store.submit(MarkClaimed {
-            payment_hash: key(n),
+            payment_hash: PaymentHash(key(n)),
         });
     }
     store.flush();

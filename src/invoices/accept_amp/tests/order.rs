@@ -6,6 +6,7 @@ use crate::invoices::{Limits, NewInvoice, Purpose};
 use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 use crate::storage::invoices::PutInvoice;
 use ldk_amp::{FailReason, SetId};
+use lightning_types::payment::PaymentHash;
 
 fn fixture(accept_amp: bool) -> Fixture {
     Fixture::with(Limits {
@@ -51,7 +52,7 @@ impl Invoices {
             disabled: static_invoice(fixture).await,
             expired: InvoiceRecord {
                 add_index: 5,
-                payment_hash: [5; 32],
+                payment_hash: PaymentHash([5; 32]),
                 payment_addr: [5; 32],
                 expires_at: Some(1),
                 ..amp.clone()
@@ -88,7 +89,7 @@ async fn first_broken_rule_is_the_reason() {
     let good = payment(7, &[150, 50]).remove(1).to(to.amp.payment_addr);
 
     let mut bad = good.clone().expiring(HEIGHT + 79).total(0).to([9; 32]);
-    bad.claimable.payment_hash.0 = to.bolt11.payment_hash;
+    bad.claimable.payment_hash = to.bolt11.payment_hash;
     let mpp = bad.envelope.mpp.take();
     assert_eq!(refused(&bad), Some(AmpError), "no MPP record");
     bad.envelope.mpp = mpp;

@@ -228,7 +228,7 @@ impl Node {
         let (ldk, registry) = open(&runtime, directory.path(), State::default());
         let new = NewInvoice {
             purpose: Purpose::Hold {
-                hash: hash_of(&PREIMAGE).0,
+                hash: hash_of(&PREIMAGE),
             },
             cltv_delta: 42,
             ..NewInvoice::default()
@@ -332,7 +332,7 @@ impl Node {
     }
 
     fn cancel(&self) {
-        let hash = hash_of(&PREIMAGE).0;
+        let hash = hash_of(&PREIMAGE);
         let mut state = self.registry.state();
         let invoice = self.registry.find_by_hash(&state, &hash).unwrap().unwrap();
         if matches!(invoice.state, InvoiceState::Open | InvoiceState::Accepted) {

@@ -2,6 +2,7 @@
 
 use bitcoin::hex::FromHex;
 use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 use serde_json::Value;
 
 use super::*;
@@ -68,7 +69,7 @@ fn record(json: &Value) -> InvoiceRecord {
     InvoiceRecord {
         add_index: number(&json["add_index"]),
         kind,
-        payment_hash: bytes_32(&json["r_hash"]).unwrap_or(addr),
+        payment_hash: PaymentHash(bytes_32(&json["r_hash"]).unwrap_or(addr)),
         payment_addr: match kind {
             InvoiceKind::Keysend => preimage.unwrap(),
             _ => addr,
@@ -108,7 +109,7 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
         channel_id: channel_id(scid),
         htlc_id: number(&json["htlc_index"]),
         add_index: number(&invoice["add_index"]),
-        payment_hash: hash.unwrap(),
+        payment_hash: PaymentHash(hash.unwrap()),
         scid,
         amount_msat: number(&json["amt_msat"]),
         total_msat: number(&json["mpp_total_amt_msat"]),
@@ -188,7 +189,7 @@ fn open_and_twice_paid_amp_invoices_match_lnd() {
         "lookupinvoice_amp_paid_twice.json",
     ] {
         let lnd = recorded(file);
-        let by_hash = InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap());
+        let by_hash = InvoiceRef::Hash(PaymentHash(bytes_32(&lnd["r_hash"]).unwrap()));
         let database = Database::with(std::slice::from_ref(&lnd));
         let ours = invoice(&database.find(&by_hash, HtlcSelection::All));
         assert_eq!(printed(&ours), in_order(lnd), "{file}");
@@ -210,7 +211,7 @@ fn settlement_events_match_lnd() {
         let sets = lnd["amp_invoice_state"].as_object().unwrap();
         let by = match sets.keys().next() {
             Some(id) => InvoiceRef::SetId(<[u8; 32]>::from_hex(id).unwrap()),
-            None => InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap()),
+            None => InvoiceRef::Hash(PaymentHash(bytes_32(&lnd["r_hash"]).unwrap())),
         };
         let mut view = database.find(&by, HtlcSelection::SetOnly);
         let at = database
@@ -296,5 +297,5 @@ fn hold_invoice_has_no_preimage_until_settled() {
     view.record.state = InvoiceState::Accepted;
     let shown = invoice(&view);
     assert!(shown.r_preimage.is_empty());
-    assert_eq!(shown.r_hash, view.record.payment_hash);
+    assert_eq!(shown.r_hash, view.record.payment_hash.0);
 }

@@ -1,6 +1,7 @@
 //! CancelInvoice, DeleteCanceledInvoice.
 
 use bitcoin::hex::FromHex;
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
 use crate::invoices::{InvoiceError, Registry};
@@ -15,7 +16,7 @@ pub(super) async fn cancel(
     registry: &Registry,
     request: &CancelInvoiceMsg,
 ) -> Result<CancelInvoiceResp, Status> {
-    let by_hash = InvoiceRef::Hash(hash(&request.payment_hash)?);
+    let by_hash = InvoiceRef::Hash(PaymentHash(hash(&request.payment_hash)?));
     registry.cancel(&by_hash).await.map_err(change_error)?;
     Ok(CancelInvoiceResp {})
 }
@@ -36,11 +37,13 @@ pub(in crate::rpc) async fn delete_canceled(
     })
 }
 
-fn invoice_hash(text: &str) -> Result<[u8; 32], Status> {
+fn invoice_hash(text: &str) -> Result<PaymentHash, Status> {
     let length = text.len();
     match length {
         0 => Err(refused("invoice hash must be provided")),
-        64 => <[u8; 32]>::from_hex(text).map_err(|error| refused(format!("invalid hash: {error}"))),
+        64 => <[u8; 32]>::from_hex(text)
+            .map(PaymentHash)
+            .map_err(|error| refused(format!("invalid hash: {error}"))),
         _ => Err(refused(format!(
             "invalid hash string length of {length}, want 64"
         ))),

@@ -1,5 +1,6 @@
 //! AddHoldInvoice, SettleInvoice.
 
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
 use super::change::change_error;
@@ -28,7 +29,7 @@ pub(super) async fn add(
 
 /// Parses the request; the fields in common with AddInvoice are parsed by `new_invoice`.
 fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
-    let hash = hash(&request.hash)?;
+    let hash = PaymentHash(hash(&request.hash)?);
     let ordinary = Invoice {
         memo: request.memo,
         value: request.value,
@@ -95,7 +96,12 @@ mod tests {
             ..Default::default()
         };
         let new = read(request).unwrap();
-        assert_eq!(new.purpose, Purpose::Hold { hash: [3; 32] });
+        assert_eq!(
+            new.purpose,
+            Purpose::Hold {
+                hash: PaymentHash([3; 32])
+            }
+        );
         assert_eq!((new.memo.as_str(), new.value_msat), ("held", 1_500));
         assert_eq!((new.expiry, new.cltv_delta), (Expiry::Seconds(60), 90));
         assert!(new.private);

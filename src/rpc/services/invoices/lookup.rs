@@ -1,5 +1,6 @@
 //! LookupInvoiceV2.
 
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
 use crate::invoices::Registry;
@@ -30,7 +31,7 @@ fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
             let length = bytes.len();
             let text =
                 format!("unable to parse pay hash: invalid hash length of {length}, want 32");
-            bytes_32(bytes, || invalid(text)).map(InvoiceRef::Hash)
+            bytes_32(bytes, || invalid(text)).map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
         }
         Some(Reference::PaymentAddr(bytes)) => {
             bytes_32(bytes, || wrong("payment addr", bytes.len())).map(InvoiceRef::Addr)
@@ -75,7 +76,7 @@ mod tests {
         for (named, expected) in [
             (
                 Reference::PaymentHash(bytes.clone()),
-                InvoiceRef::Hash([7; 32]),
+                InvoiceRef::Hash(PaymentHash([7; 32])),
             ),
             (
                 Reference::PaymentAddr(bytes.clone()),

@@ -55,7 +55,7 @@ pub(super) async fn rotate(page: &Donations) -> Result<RotateDonationInvoiceResp
 fn invoice(record: InvoiceRecord) -> DonationInvoice {
     DonationInvoice {
         add_index: record.add_index,
-        payment_hash: record.payment_hash.to_vec(),
+        payment_hash: record.payment_hash.0.to_vec(),
         creation_date: signed(record.created_at),
         expiry_date: record.expires_at.map_or(0, signed),
         amt_paid_msat: signed(record.amt_paid_msat),

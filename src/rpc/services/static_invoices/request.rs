@@ -1,6 +1,7 @@
 //! Parsing of requests: the invoice and the range of its payments.
 
 use bitcoin::Network;
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
 use crate::invoices::Period;
@@ -27,7 +28,9 @@ pub(super) fn invoice(
         || refused("specify invoice by payment_hash, payment_addr, set_id or payment_request");
     let bytes = |bytes: &[u8], field| optional_32(bytes, field)?.ok_or_else(missing);
     match name.ok_or_else(missing)? {
-        Name::PaymentHash(hash) => bytes(hash, "payment_hash").map(InvoiceRef::Hash),
+        Name::PaymentHash(hash) => {
+            bytes(hash, "payment_hash").map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
+        }
         Name::PaymentAddr(addr) => bytes(addr, "payment_addr").map(InvoiceRef::Addr),
         Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
         Name::PaymentRequest(text) => {
@@ -84,7 +87,10 @@ mod tests {
     fn accepts_four_kinds_of_invoice_references() {
         let bytes = || vec![7; 32];
         let named = |name| read(Some(name)).unwrap();
-        assert_eq!(named(Name::PaymentHash(bytes())), InvoiceRef::Hash([7; 32]));
+        assert_eq!(
+            named(Name::PaymentHash(bytes())),
+            InvoiceRef::Hash(PaymentHash([7; 32]))
+        );
         assert_eq!(named(Name::PaymentAddr(bytes())), InvoiceRef::Addr([7; 32]));
         assert_eq!(named(Name::SetId(bytes())), InvoiceRef::SetId([7; 32]));
         let refusal = |name| read(name).unwrap_err().message().to_owned();

@@ -1,5 +1,7 @@
 //! Tests of finding an invoice by each of its keys.
 
+use lightning_types::payment::PaymentHash;
+
 use super::super::tests::{htlc, invoice, key, set, shard, store};
 use super::super::{PutHtlc, PutInvoice, PutSet};
 use super::*;
@@ -54,15 +56,15 @@ fn finds_invoices_by_every_key() {
     let (_dir, store) = filled();
     let all = (1, vec![40, 50, 51, 60], vec![6, 4, 5]);
     for by in [
-        InvoiceRef::Hash(key(1)),
-        InvoiceRef::Hash(key(51)),
+        InvoiceRef::Hash(PaymentHash(key(1))),
+        InvoiceRef::Hash(PaymentHash(key(51))),
         InvoiceRef::Addr(key(1)),
         InvoiceRef::SetId(key(4)),
         InvoiceRef::SetId(key(6)),
     ] {
         assert_eq!(found(&store, by, HtlcSelection::All), all, "{by:?}");
     }
-    let by = InvoiceRef::Hash(key(2));
+    let by = InvoiceRef::Hash(PaymentHash(key(2)));
     assert_eq!(found(&store, by, HtlcSelection::All), (2, vec![], vec![]));
 }
 
@@ -70,7 +72,7 @@ fn finds_invoices_by_every_key() {
 fn unknown_keys_are_not_found() {
     let (_dir, store) = filled();
     for by in [
-        InvoiceRef::Hash(key(9)),
+        InvoiceRef::Hash(PaymentHash(key(9))),
         InvoiceRef::Addr(key(50)),
         InvoiceRef::SetId(key(1)),
         InvoiceRef::SetId([0; 32]),
@@ -103,7 +105,7 @@ fn none_returns_all_sets_without_htlcs() {
     let (_dir, store) = filled();
     for by in [
         InvoiceRef::Addr(key(1)),
-        InvoiceRef::Hash(key(1)),
+        InvoiceRef::Hash(PaymentHash(key(1))),
         InvoiceRef::SetId(key(5)),
     ] {
         let expected = (1, vec![], vec![6, 4, 5]);
