@@ -9,6 +9,7 @@ use ampd::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerm
 use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
+use ldk_amp::PaymentAddr;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
@@ -58,8 +59,8 @@ pub(crate) fn invoice_hash(add_index: u64) -> PaymentHash {
 }
 
 /// The payment address of the static invoice.
-pub(crate) fn static_addr() -> [u8; 32] {
-    bytes("addr", STATIC)
+pub(crate) fn static_addr() -> PaymentAddr {
+    PaymentAddr::from_bytes(bytes("addr", STATIC))
 }
 
 /// The add index of the static invoice, the first one.
@@ -192,7 +193,7 @@ fn invoice(add_index: u64) -> InvoiceRecord {
         add_index,
         kind,
         payment_hash: invoice_hash(add_index),
-        payment_addr: bytes("addr", add_index),
+        payment_addr: PaymentAddr::from_bytes(bytes("addr", add_index)),
         preimage: (kind == InvoiceKind::Bolt11).then(|| bytes("preimage of", add_index)),
         terms: InvoiceTerms {
             memo: format!("tea, number {add_index}"),

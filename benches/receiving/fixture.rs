@@ -192,7 +192,7 @@ impl Fixture {
         let key = SecretKey::from_slice(&bytes("ephemeral", n))?;
         let envelope = Envelope {
             mpp: Some(MppRecord {
-                payment_addr: PaymentAddr::from_bytes(fill::static_addr()),
+                payment_addr: fill::static_addr(),
                 total_msat: amount_msat,
             }),
             amp: AmpRecord {

@@ -135,7 +135,7 @@ async fn resume(api: &Api) -> Result<()> {
 
 /// Exports all payments of the static invoice as CSV.
 async fn export(api: &Api, payments: u64) -> Result<()> {
-    let name = Some(Name::PaymentAddr(static_addr().to_vec()));
+    let name = Some(Name::PaymentAddr(static_addr().as_bytes().to_vec()));
     let request = ExportInvoicePaymentsRequest {
         invoice: Some(InvoiceReference { name }),
         ..Default::default()

@@ -1,6 +1,7 @@
 //! Adding invoices.
 
 use bitcoin::hashes::{Hash, sha256};
+use ldk_amp::PaymentAddr;
 use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 
@@ -47,7 +48,7 @@ impl Registry {
             add_index: state.next_add_index(),
             kind,
             payment_hash: hash,
-            payment_addr: secret.0,
+            payment_addr: PaymentAddr::from_bytes(secret.0),
             preimage,
             terms: InvoiceTerms {
                 memo: new.memo,

@@ -14,9 +14,9 @@ impl Registry {
     pub(super) fn find_by_addr(
         &self,
         state: &State,
-        addr: &[u8; 32],
+        addr: &PaymentAddr,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match state.invoices.get(&PaymentAddr::from_bytes(*addr)) {
+        match state.invoices.get(addr) {
             Some(record) => Ok(Some(record.clone())),
             None => Ok(present(state, self.store.invoice_by_addr(addr)?)),
         }
@@ -29,7 +29,7 @@ impl Registry {
         hash: &PaymentHash,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         match state.hashes.get(hash) {
-            Some(addr) => self.find_by_addr(state, addr.as_bytes()),
+            Some(addr) => self.find_by_addr(state, addr),
             None => {
                 let found = self.store.invoice_by_hash(hash)?;
                 Ok(found.and_then(|record| current(state, record)))
@@ -83,8 +83,7 @@ impl Registry {
 
 /// Replaces a record read from the database with its uncommitted version, if there is one.
 pub(super) fn current(state: &State, read: InvoiceRecord) -> Option<InvoiceRecord> {
-    let addr = PaymentAddr::from_bytes(read.payment_addr);
-    let recent = state.invoices.get(&addr);
+    let recent = state.invoices.get(&read.payment_addr);
     match recent.filter(|recent| recent.add_index == read.add_index) {
         Some(recent) => Some(recent.clone()),
         None => present(state, Some(read)),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::PaymentAddr;
 use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
@@ -87,7 +88,7 @@ impl Registry {
             add_index,
             kind: InvoiceKind::Keysend,
             payment_hash: *hash,
-            payment_addr: self.keys.get_secure_random_bytes(),
+            payment_addr: PaymentAddr::from_bytes(self.keys.get_secure_random_bytes()),
             preimage: None,
             terms: InvoiceTerms {
                 cltv_delta: FINAL_CLTV_REJECT_DELTA,

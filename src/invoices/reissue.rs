@@ -48,7 +48,7 @@ impl Registry {
             &new,
             &checked,
             invoice.payment_hash,
-            PaymentSecret(invoice.payment_addr),
+            PaymentSecret(invoice.payment_addr.to_bytes()),
             invoice.created_at,
         )
     }

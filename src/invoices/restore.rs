@@ -124,8 +124,7 @@ impl Registry {
             self.give_up_damaged(row, "its invoice is missing");
             return Ok(set_id);
         };
-        let addr = PaymentAddr::from_bytes(invoice.payment_addr);
-        let Some(envelope) = envelope(&row, shard, addr) else {
+        let Some(envelope) = envelope(&row, shard, invoice.payment_addr) else {
             self.give_up_damaged(row, "its ephemeral key is invalid");
             return Ok(set_id);
         };

@@ -68,7 +68,7 @@ impl State {
 
     /// Records an invoice that was added or changed and is not committed yet.
     pub(super) fn remember(&mut self, store: &Store, invoice: InvoiceRecord, ticket: Ticket) {
-        let addr = PaymentAddr::from_bytes(invoice.payment_addr);
+        let addr = invoice.payment_addr;
         if open_until(&invoice).is_some_and(|last| last < self.expiry_at) {
             self.expiry.notify_one();
         }
@@ -80,8 +80,7 @@ impl State {
     /// Records the deletion of an invoice that is not committed yet.
     pub(super) fn forget(&mut self, store: &Store, invoice: &InvoiceRecord, ticket: Ticket) {
         self.hashes.remove(&invoice.payment_hash);
-        self.invoices
-            .remove(&PaymentAddr::from_bytes(invoice.payment_addr));
+        self.invoices.remove(&invoice.payment_addr);
         self.deleted.insert(store, invoice.add_index, (), ticket);
     }
 

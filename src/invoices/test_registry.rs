@@ -110,6 +110,11 @@ impl InboundHtlcs for Port {
     }
 }
 
+/// The payment address of 32 such bytes.
+pub(super) const fn payment_addr(byte: u8) -> PaymentAddr {
+    PaymentAddr::from_bytes([byte; 32])
+}
+
 pub(super) fn hash_of(preimage: &[u8; 32]) -> PaymentHash {
     PaymentHash(sha256::Hash::hash(preimage).to_byte_array())
 }
@@ -225,8 +230,8 @@ impl Sent {
     }
 
     /// Sends it to another invoice.
-    pub(super) fn to(mut self, addr: [u8; 32]) -> Self {
-        self.envelope.mpp.as_mut().unwrap().payment_addr = PaymentAddr::from_bytes(addr);
+    pub(super) fn to(mut self, addr: PaymentAddr) -> Self {
+        self.envelope.mpp.as_mut().unwrap().payment_addr = addr;
         self
     }
 
@@ -279,7 +284,7 @@ fn sent(hash: PaymentHash, amount_msat: u64, total_msat: u64, amp: AmpRecord, n:
         },
         envelope: Envelope {
             mpp: Some(MppRecord {
-                payment_addr: PaymentAddr::from_bytes([id; 32]),
+                payment_addr: payment_addr(id),
                 total_msat,
             }),
             amp,

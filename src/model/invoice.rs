@@ -1,5 +1,6 @@
 //! Invoices, and how they are looked up and listed.
 
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,7 @@ pub struct InvoiceRecord {
     pub kind: InvoiceKind,
     /// For a spontaneous AMP payment, the hash of the first shard that arrived, as in lnd.
     pub payment_hash: PaymentHash,
-    pub payment_addr: [u8; 32],
+    pub payment_addr: PaymentAddr,
     pub preimage: Option<[u8; 32]>,
     pub terms: InvoiceTerms,
     /// 0: any amount.
@@ -109,7 +110,7 @@ pub enum InvoiceRef {
     /// The payment hash of the invoice or of one of its HTLCs.
     Hash(PaymentHash),
     /// The payment address (BOLT 11: payment secret).
-    Addr([u8; 32]),
+    Addr(PaymentAddr),
     /// The set_id of a set that paid the invoice, or tried to.
     SetId([u8; 32]),
 }

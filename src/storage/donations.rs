@@ -116,6 +116,7 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ldk_amp::PaymentAddr;
     use lightning_types::payment::PaymentHash;
 
     use super::*;
@@ -129,7 +130,7 @@ pub(crate) mod tests {
             add_index,
             kind: InvoiceKind::Amp,
             payment_hash: PaymentHash([add_index as u8; 32]),
-            payment_addr: [add_index as u8; 32],
+            payment_addr: PaymentAddr::from_bytes([add_index as u8; 32]),
             preimage: None,
             terms: InvoiceTerms::default(),
             value_msat: 0,

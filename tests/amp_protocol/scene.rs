@@ -35,7 +35,7 @@ pub(crate) const fn set(number: u8) -> SetId {
 }
 
 pub(crate) fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
-    PaymentAddr::from_bytes(invoice.payment_addr)
+    invoice.payment_addr
 }
 
 /// Returns a stored set whose HTLCs are held.

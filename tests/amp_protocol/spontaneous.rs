@@ -21,7 +21,7 @@ fn first_shard_creates_an_invoice_that_the_last_one_pays() {
     };
     assert_eq!(invoice.kind, InvoiceKind::SpontaneousAmp);
     assert_eq!(invoice.payment_hash, shards[0].hash, "as in lnd");
-    assert_eq!(invoice.payment_addr, *ADDR.as_bytes());
+    assert_eq!(invoice.payment_addr, ADDR);
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100_000, 0));
     assert_eq!(invoice.terms.cltv_delta, 19, "as in lnd");
 

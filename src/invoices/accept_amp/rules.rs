@@ -78,7 +78,7 @@ impl Registry {
         if namesake.as_ref().is_some_and(|other| !other.kind.is_amp()) {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
-        match self.find_by_addr(state, mpp.payment_addr.as_bytes())? {
+        match self.find_by_addr(state, &mpp.payment_addr)? {
             // Applies to known payers as well, once spontaneous payments have been disabled.
             Some(invoice)
                 if invoice.kind == InvoiceKind::SpontaneousAmp && !self.limits.accept_amp =>

@@ -25,7 +25,7 @@ pub(super) fn invoice(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord
         add_index: 0,
         kind: InvoiceKind::SpontaneousAmp,
         payment_hash: first_hash,
-        payment_addr: mpp.payment_addr.to_bytes(),
+        payment_addr: mpp.payment_addr,
         preimage: None,
         terms: InvoiceTerms {
             cltv_delta: FINAL_CLTV_REJECT_DELTA,

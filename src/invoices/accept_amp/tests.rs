@@ -54,7 +54,7 @@ async fn payment_address_can_be_paid_repeatedly() {
     for id in 1..=20 {
         let shards: Vec<_> = payment(id, &[50, 50])
             .into_iter()
-            .map(|shard| shard.to([99; 32]))
+            .map(|shard| shard.to(payment_addr(99)))
             .collect();
         assert_eq!(fixture.arrive_all(&shards), claims(&shards));
     }
@@ -120,9 +120,9 @@ async fn rejects_sets_too_close_to_their_claim_deadline() {
 async fn rejects_underpayment_and_accepts_overpayment() {
     let fixture = Fixture::new();
     fixture.arrive_all(&payment(1, &[100]));
-    let less = payment(2, &[99]).remove(0).to([1; 32]);
+    let less = payment(2, &[99]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&less), fails([&less]));
-    let more = payment(3, &[101]).remove(0).to([1; 32]);
+    let more = payment(3, &[101]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&more), claims([&more]));
     assert_eq!(fixture.invoices()[0].amt_paid_msat, 201);
 }
@@ -147,7 +147,7 @@ async fn enforces_the_invoice_cltv_delta() {
     invoice.terms.cltv_delta = 80;
     fixture.store.submit(PutInvoice(invoice));
     let fixture = fixture.restart();
-    let early = payment(1, &[10]).remove(0).to([9; 32]);
+    let early = payment(1, &[10]).remove(0).to(payment_addr(9));
     let late = early.clone().expiring(HEIGHT + 79);
     assert_eq!(fixture.arrive(&late), fails([&late]));
     let early = early.expiring(HEIGHT + 80);
@@ -156,7 +156,7 @@ async fn enforces_the_invoice_cltv_delta() {
 
 fn mpp(addr: u8, total_msat: u64) -> MppRecord {
     MppRecord {
-        payment_addr: ldk_amp::PaymentAddr::from_bytes([addr; 32]),
+        payment_addr: payment_addr(addr),
         total_msat,
     }
 }
@@ -177,7 +177,7 @@ async fn rejects_a_set_id_used_by_another_invoice() {
     let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     fixture.arrive(&shards[0]);
-    let elsewhere = shards[1].clone().to([2; 32]);
+    let elsewhere = shards[1].clone().to(payment_addr(2));
     assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     assert_eq!(fixture.invoices().len(), 1);
     // Applies also once it is settled, and after a restart.
@@ -187,7 +187,7 @@ async fn rejects_a_set_id_used_by_another_invoice() {
     fixture.port.answers();
     let again = payment(1, &[1, 1, 1]).remove(2).total(200);
     for addr in [2, 3] {
-        let elsewhere = again.clone().to([addr; 32]);
+        let elsewhere = again.clone().to(payment_addr(addr));
         assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     }
 }
@@ -210,7 +210,10 @@ async fn settled_sets_reject_further_shards() {
 async fn invalid_share_fails_only_its_set() {
     let fixture = Fixture::new();
     let to = |shards: Vec<Sent>| -> Vec<Sent> {
-        shards.into_iter().map(|shard| shard.to([9; 32])).collect()
+        shards
+            .into_iter()
+            .map(|shard| shard.to(payment_addr(9)))
+            .collect()
     };
     let (bad, good) = (to(payment(1, &[60, 40])), to(payment(2, &[70, 30])));
     fixture.arrive(&bad[0]);
@@ -346,7 +349,7 @@ async fn disabling_spontaneous_payments_applies_to_known_payers() {
     };
     let fixture = fixture.restart_with(off);
     fixture.port.answers();
-    let again = payment(2, &[100]).remove(0).to([1; 32]);
+    let again = payment(2, &[100]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&again), fails([&again]));
     // What was settled before is still claimed again.
     assert_eq!(fixture.arrive(&paid[0]), claims(&paid));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use lightning_types::payment::PaymentHash;
 
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_registry::{Answer, Fixture, payment};
+use crate::invoices::test_registry::{Answer, Fixture, payment, payment_addr};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{InvoiceRecord, InvoiceState};
@@ -47,11 +47,11 @@ async fn rejects_payments_that_do_not_match_the_invoice() {
     assert_eq!(fixture.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
     (expired.add_index, expired.payment_hash) = (2, PaymentHash([2; 32]));
-    (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
+    (expired.payment_addr, expired.expires_at) = (payment_addr(2), Some(0));
     fixture.store.submit(PutInvoice(expired.clone()));
     let mut canceled = invoice.clone();
     (canceled.add_index, canceled.payment_hash) = (3, PaymentHash([3; 32]));
-    (canceled.payment_addr, canceled.state) = ([3; 32], InvoiceState::Canceled);
+    (canceled.payment_addr, canceled.state) = (payment_addr(3), InvoiceState::Canceled);
     fixture.store.submit(PutInvoice(canceled));
     fixture.store.flush();
     assert_eq!(fixture.pay([2; 32], &[3], 100), failed([2; 32]), "expired");

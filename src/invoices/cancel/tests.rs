@@ -167,7 +167,7 @@ async fn only_static_invoices_can_be_disabled() {
     let fixture = Fixture::new();
     let ordinary = fixture.registry.add(NewInvoice::default()).await.unwrap();
     fixture.arrive_all(&payment(1, &[100]));
-    for by in [by_hash(&ordinary), InvoiceRef::Addr([1; 32])] {
+    for by in [by_hash(&ordinary), InvoiceRef::Addr(payment_addr(1))] {
         let refused = fixture.registry.set_enabled(&by, false).await;
         assert!(matches!(refused, Err(InvoiceError::NotStatic)));
     }

@@ -5,7 +5,7 @@ use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceEvent, NewInvoice, Purpose};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{HtlcSelection, InvoiceRef};
-use ldk_amp::SetId;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
@@ -17,7 +17,7 @@ async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
 }
 
 /// Shards of different payments that are never completed: each is held and failed back.
-fn attack(fixture: &Fixture, addr: [u8; 32], numbers: std::ops::Range<u64>) {
+fn attack(fixture: &Fixture, addr: PaymentAddr, numbers: std::ops::Range<u64>) {
     let pattern = payment(1, &[60, 40]).remove(0).to(addr);
     for number in numbers {
         let mut shard = pattern.clone();
@@ -149,14 +149,14 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let mut events = fixture.subscribe(0, 0);
     let shard = payment(1, &[60, 40]).remove(0);
     fixture.arrive(&shard);
-    let by = InvoiceRef::Addr([1; 32]);
+    let by = InvoiceRef::Addr(payment_addr(1));
     fixture.store.flush();
     let mut followed = fixture.registry.subscribe_single(&by).unwrap();
     followed.next().await.unwrap();
     fixture.registry.expire_sets(u64::MAX);
     fixture.port.forget(shard.envelope.key());
     // A held shard keeps it.
-    let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    let held = payment(2, &[60, 40]).remove(0).to(payment_addr(1));
     fixture.arrive(&held);
     fixture.store.flush();
     fixture
@@ -189,7 +189,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
 #[tokio::test]
 async fn paid_spontaneous_invoices_are_kept() {
     let fixture = Fixture::new();
-    let shard = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    let shard = payment(2, &[60, 40]).remove(0).to(payment_addr(1));
     fixture.arrive_all(&payment(1, &[100]));
     fixture.arrive(&shard);
     fixture.registry.expire_sets(u64::MAX);

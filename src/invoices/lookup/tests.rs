@@ -2,7 +2,7 @@
 
 use lightning_types::payment::PaymentHash;
 
-use crate::invoices::test_registry::{Fixture, payment};
+use crate::invoices::test_registry::{Fixture, payment, payment_addr};
 use crate::invoices::{InvoiceError, InvoiceView, NewInvoice};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{HtlcSelection, InvoiceRef};
@@ -53,7 +53,7 @@ async fn lookup_shows_held_sets() {
     fixture.store.flush();
     for by in [
         InvoiceRef::SetId([1; 32]),
-        InvoiceRef::Addr([1; 32]),
+        InvoiceRef::Addr(payment_addr(1)),
         InvoiceRef::Hash(shards[0].hash()),
     ] {
         let found = find(&fixture, by, HtlcSelection::All);
@@ -73,7 +73,7 @@ async fn lookup_by_set_id_shows_only_that_set() {
     for id in 1..=3 {
         let to_the_first = payment(id, &[70, 30])
             .into_iter()
-            .map(|shard| shard.to([1; 32]));
+            .map(|shard| shard.to(payment_addr(1)));
         fixture.arrive_all(&to_the_first.collect::<Vec<_>>());
     }
     fixture.store.flush();
@@ -90,7 +90,11 @@ async fn lookup_by_set_id_shows_only_that_set() {
         only.record.amt_paid_msat, 300,
         "must be the total of all sets"
     );
-    let blank = find(&fixture, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
+    let blank = find(
+        &fixture,
+        InvoiceRef::Addr(payment_addr(1)),
+        HtlcSelection::None,
+    );
     assert_eq!((ids(&blank), blank.htlcs.len()), (vec![1, 2, 3], 0));
     assert!(blank.is_paid());
     let all = find(&fixture, by_set, HtlcSelection::All);
@@ -102,7 +106,7 @@ async fn unknown_invoices_are_not_found() {
     let fixture = Fixture::new();
     for by in [
         InvoiceRef::Hash(PaymentHash([9; 32])),
-        InvoiceRef::Addr([9; 32]),
+        InvoiceRef::Addr(payment_addr(9)),
         InvoiceRef::SetId([9; 32]),
     ] {
         let error = fixture

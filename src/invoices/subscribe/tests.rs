@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 
 use super::*;
@@ -19,7 +20,7 @@ async fn events_arrive_once_in_order_after_their_commit() {
     fixture.arrive_all(&shards);
     let again: Vec<_> = payment(2, &[70, 30])
         .into_iter()
-        .map(|shard| shard.to([1; 32]))
+        .map(|shard| shard.to(payment_addr(1)))
         .collect();
     fixture.arrive_all(&again);
     fixture.registry.add(NewInvoice::default()).await.unwrap();
@@ -175,7 +176,11 @@ async fn missed_sets_carry_the_current_invoice() {
     let fixture = Fixture::new();
     for id in 1..=3 {
         let shards = payment(id, &[60, 40]).into_iter();
-        fixture.arrive_all(&shards.map(|shard| shard.to([1; 32])).collect::<Vec<_>>());
+        fixture.arrive_all(
+            &shards
+                .map(|shard| shard.to(payment_addr(1)))
+                .collect::<Vec<_>>(),
+        );
         fixture.arrive_all(&payment(100 + id, &[50]));
     }
     fixture.store.flush();
@@ -256,7 +261,7 @@ async fn canceled_invoices_do_not_end_the_backlog() {
                 add_index,
                 state,
                 payment_hash: PaymentHash(name),
-                payment_addr: name,
+                payment_addr: PaymentAddr::from_bytes(name),
                 ..first.clone()
             },
         )));

@@ -8,7 +8,7 @@ use lightning_types::payment::PaymentHash;
 
 use super::*;
 use crate::invoices::followers::{EVENT_QUEUE_LEN, Followers};
-use crate::invoices::test_registry::{Fixture, Sent, payment};
+use crate::invoices::test_registry::{Fixture, Sent, payment, payment_addr};
 use crate::invoices::{Claimable, NewInvoice};
 use crate::storage::invoices::PutInvoiceState;
 
@@ -23,7 +23,7 @@ impl Fixture {
     /// All shards of a payment with this set id to the invoice with address 1.
     fn pay_the_first(&self, id: u8) {
         let shards = payment(id, &[60, 40]).into_iter();
-        let shards: Vec<Sent> = shards.map(|shard| shard.to([1; 32])).collect();
+        let shards: Vec<Sent> = shards.map(|shard| shard.to(payment_addr(1))).collect();
         self.arrive_all(&shards);
     }
 
@@ -59,7 +59,7 @@ async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
 async fn single_invoice_subscriber_sees_every_settled_set() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     assert_eq!(sets(&mut changes).await, (vec![1], 100));
     // Nothing is read before all are on disk.
     for id in 2..=4 {
@@ -140,7 +140,7 @@ async fn single_invoice_subscriber_sees_accept_and_cancel() {
 async fn canceled_amp_invoice_shows_its_total() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     let mut known = next(&mut changes).await.unwrap();
     fixture.pay_the_first(2);
     // The cancellation uses the uncommitted record.
@@ -183,7 +183,7 @@ async fn unknown_invoices_are_not_found() {
 async fn subscription_ends_at_shutdown() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     drop(fixture);
     assert!(next(&mut changes).await.is_some());
     assert!(next(&mut changes).await.is_none());
@@ -207,7 +207,7 @@ async fn updates_are_complete_under_load() {
             while fixture.store.set(&[after; 32]).unwrap().is_none() {
                 tokio::task::yield_now().await;
             }
-            let by = InvoiceRef::Addr([1; 32]);
+            let by = InvoiceRef::Addr(payment_addr(1));
             let mut changes = fixture.registry.subscribe_single(&by).unwrap();
             let (known, _) = sets(&mut changes).await;
             let mut last = known.len() as u64;
@@ -225,7 +225,7 @@ async fn updates_are_complete_under_load() {
 fn subscription(fixture: &Fixture, followers: &Followers) -> SingleSubscription {
     SingleSubscription {
         live: followers.follow(1),
-        ..fixture.follow(InvoiceRef::Addr([1; 32]))
+        ..fixture.follow(InvoiceRef::Addr(payment_addr(1)))
     }
 }
 

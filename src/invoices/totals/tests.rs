@@ -99,7 +99,7 @@ async fn payments_add_up_to_the_amount_paid() {
     fixture.arrive_all(&payment(1, &[60, 40]));
     let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
         let shards = payment(id, amounts).into_iter();
-        shards.map(|shard| shard.to([1; 32])).collect()
+        shards.map(|shard| shard.to(payment_addr(1))).collect()
     };
     fixture.arrive_all(&to_the_same(2, &[700]));
     fixture.arrive_all(&to_the_same(3, &[500, 500])[..1]);
@@ -110,7 +110,7 @@ async fn payments_add_up_to_the_amount_paid() {
         ..Default::default()
     };
     for by in [
-        InvoiceRef::Addr([1; 32]),
+        InvoiceRef::Addr(payment_addr(1)),
         InvoiceRef::SetId([2; 32]),
         InvoiceRef::SetId([3; 32]),
     ] {

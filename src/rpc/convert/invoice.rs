@@ -87,7 +87,7 @@ pub(in crate::rpc) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         payment_addr: match record.kind {
             // Keysend has no payment address; the stored one is an internal identifier.
             InvoiceKind::Keysend => vec![0; 32],
-            _ => bytes(&record.payment_addr),
+            _ => bytes(record.payment_addr.as_bytes()),
         },
         is_amp,
         amp_invoice_state: view.sets.iter().map(amp_state).collect(),

@@ -25,7 +25,7 @@ impl Change for PutInvoice {
             signed(i.add_index),
             i.kind.number(),
             i.payment_hash.0,
-            i.payment_addr,
+            i.payment_addr.as_bytes(),
             i.preimage,
             json(&i.terms)?,
             signed(i.value_msat),

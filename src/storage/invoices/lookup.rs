@@ -95,7 +95,7 @@ pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<
                 &hash.0,
             ),
         },
-        InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr),
+        InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr.as_bytes()),
         InvoiceRef::SetId(id) => one(
             db,
             "WHERE add_index = (SELECT add_index FROM amp_sets WHERE set_id = ?1)",

@@ -4,6 +4,7 @@
 
 use std::sync::Mutex;
 
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -67,7 +68,11 @@ type Query = fn(&Store) -> Result<(), StorageError>;
 const PAGED: &[Query] = &[
     |store| store.invoice(1).map(drop),
     |store| store.invoice_by_hash(&PaymentHash([1; 32])).map(drop),
-    |store| store.invoice_by_addr(&[1; 32]).map(drop),
+    |store| {
+        store
+            .invoice_by_addr(&PaymentAddr::from_bytes([1; 32]))
+            .map(drop)
+    },
     |store| store.set(&[1; 32]).map(drop),
     |store| store.htlc(&htlc_key(1)).map(drop),
     |store| store.invoice_indices().map(drop),
@@ -85,7 +90,11 @@ const PAGED: &[Query] = &[
             .invoice_by(&InvoiceRef::Hash(PaymentHash([1; 32])))
             .map(drop)
     },
-    |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::Addr(PaymentAddr::from_bytes([1; 32])))
+            .map(drop)
+    },
     |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
     |store| store.invoices(&page(false, false)).map(drop),
     |store| store.invoices(&page(true, false)).map(drop),
@@ -114,7 +123,13 @@ const UNLIMITED: &[Query] = &[
             HtlcSelection::All,
         )
     },
-    |store| found(store, InvoiceRef::Addr([1; 32]), HtlcSelection::None),
+    |store| {
+        found(
+            store,
+            InvoiceRef::Addr(PaymentAddr::from_bytes([1; 32])),
+            HtlcSelection::None,
+        )
+    },
     |store| found(store, InvoiceRef::SetId([1; 32]), HtlcSelection::SetOnly),
     |store| store.invoice_at(1, 1).map(drop),
     |store| store.htlcs_of_invoice(1).map(drop),

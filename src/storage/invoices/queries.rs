@@ -1,7 +1,7 @@
 //! Queries for invoices, sets, HTLCs and settlements. No query loads the whole history of an invoice
 //! unless that is its purpose.
 
-use ldk_amp::HtlcKey;
+use ldk_amp::{HtlcKey, PaymentAddr};
 use lightning_types::payment::PaymentHash;
 use rusqlite::{OptionalExtension, params};
 
@@ -28,8 +28,14 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn invoice_by_addr(&self, addr: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
+    pub fn invoice_by_addr(
+        &self,
+        addr: &PaymentAddr,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.one_invoice(
+            "SELECT * FROM invoices WHERE payment_addr = ?1",
+            addr.as_bytes(),
+        )
     }
 
     /// Returns an AMP set.

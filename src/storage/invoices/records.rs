@@ -1,5 +1,6 @@
 //! Reads rows of the tables `invoices`, `amp_sets` and `htlcs`.
 
+use ldk_amp::PaymentAddr;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use rusqlite::Row;
@@ -13,7 +14,7 @@ pub(super) fn invoice_record(row: &Row<'_>) -> rusqlite::Result<InvoiceRecord> {
         add_index: unsigned(row.get("add_index")?),
         kind: InvoiceKind::of(row.get("kind")?)?,
         payment_hash: PaymentHash(array(row, "payment_hash")?),
-        payment_addr: array(row, "payment_addr")?,
+        payment_addr: PaymentAddr::from_bytes(array(row, "payment_addr")?),
         preimage: optional_array(row, "preimage")?,
         terms: parse(&row.get::<_, String>("terms")?)?,
         value_msat: unsigned(row.get("value_msat")?),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ldk_amp::HtlcKey;
+use ldk_amp::{HtlcKey, PaymentAddr};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
         add_index,
         kind: InvoiceKind::SpontaneousAmp,
         payment_hash: PaymentHash(key(add_index)),
-        payment_addr: key(add_index),
+        payment_addr: PaymentAddr::from_bytes(key(add_index)),
         preimage: None,
         terms: InvoiceTerms::default(),
         value_msat: 0,
@@ -133,7 +133,7 @@ prop_compose! {
             add_index,
             kind: if amp { InvoiceKind::SpontaneousAmp } else { InvoiceKind::Bolt11 },
             payment_hash: PaymentHash(hash),
-            payment_addr: addr,
+            payment_addr: PaymentAddr::from_bytes(addr),
             preimage,
             terms,
             value_msat: numbers[0],

@@ -53,7 +53,7 @@ impl Invoices {
             expired: InvoiceRecord {
                 add_index: 5,
                 payment_hash: PaymentHash([5; 32]),
-                payment_addr: [5; 32],
+                payment_addr: payment_addr(5),
                 expires_at: Some(1),
                 ..amp.clone()
             },
@@ -88,7 +88,11 @@ async fn first_broken_rule_is_the_reason() {
     let refused = |shard: &Sent| refusal(&fixture, shard);
     let good = payment(7, &[150, 50]).remove(1).to(to.amp.payment_addr);
 
-    let mut bad = good.clone().expiring(HEIGHT + 79).total(0).to([9; 32]);
+    let mut bad = good
+        .clone()
+        .expiring(HEIGHT + 79)
+        .total(0)
+        .to(payment_addr(9));
     bad.claimable.payment_hash = to.bolt11.payment_hash;
     let mpp = bad.envelope.mpp.take();
     assert_eq!(refused(&bad), Some(AmpError), "no MPP record");

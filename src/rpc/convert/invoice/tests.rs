@@ -1,6 +1,7 @@
 //! Invoices recorded from lnd, stored in our database, must be shown exactly as lnd showed them.
 
 use bitcoin::hex::FromHex;
+use ldk_amp::PaymentAddr;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use serde_json::Value;
@@ -70,10 +71,10 @@ fn record(json: &Value) -> InvoiceRecord {
         add_index: number(&json["add_index"]),
         kind,
         payment_hash: PaymentHash(bytes_32(&json["r_hash"]).unwrap_or(addr)),
-        payment_addr: match kind {
+        payment_addr: PaymentAddr::from_bytes(match kind {
             InvoiceKind::Keysend => preimage.unwrap(),
             _ => addr,
-        },
+        }),
         preimage,
         terms: InvoiceTerms {
             memo: text(&json["memo"]),

@@ -23,7 +23,7 @@ pub(super) async fn add(
     Ok(AddHoldInvoiceResp {
         payment_request: record.terms.payment_request,
         add_index: record.add_index,
-        payment_addr: record.payment_addr.to_vec(),
+        payment_addr: record.payment_addr.as_bytes().to_vec(),
     })
 }
 

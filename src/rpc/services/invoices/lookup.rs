@@ -1,5 +1,6 @@
 //! LookupInvoiceV2.
 
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
@@ -34,7 +35,8 @@ fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
             bytes_32(bytes, || invalid(text)).map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
         }
         Some(Reference::PaymentAddr(bytes)) => {
-            bytes_32(bytes, || wrong("payment addr", bytes.len())).map(InvoiceRef::Addr)
+            bytes_32(bytes, || wrong("payment addr", bytes.len()))
+                .map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
         }
         Some(Reference::SetId(bytes)) => {
             bytes_32(bytes, || wrong("set id", bytes.len())).map(InvoiceRef::SetId)
@@ -80,7 +82,7 @@ mod tests {
             ),
             (
                 Reference::PaymentAddr(bytes.clone()),
-                InvoiceRef::Addr([7; 32]),
+                InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32])),
             ),
             (Reference::SetId(bytes), InvoiceRef::SetId([7; 32])),
         ] {

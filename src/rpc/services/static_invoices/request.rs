@@ -1,6 +1,7 @@
 //! Parsing of requests: the invoice and the range of its payments.
 
 use bitcoin::Network;
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
@@ -31,12 +32,16 @@ pub(super) fn invoice(
         Name::PaymentHash(hash) => {
             bytes(hash, "payment_hash").map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
         }
-        Name::PaymentAddr(addr) => bytes(addr, "payment_addr").map(InvoiceRef::Addr),
+        Name::PaymentAddr(addr) => {
+            bytes(addr, "payment_addr").map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
+        }
         Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
         Name::PaymentRequest(text) => {
             let decoded: DecodedInvoice = text.parse()?;
             check_network(decoded.network, network)?;
-            Ok(InvoiceRef::Addr(decoded.payment_secret.0))
+            Ok(InvoiceRef::Addr(PaymentAddr::from_bytes(
+                decoded.payment_secret.0,
+            )))
         }
     }
 }
@@ -91,7 +96,10 @@ mod tests {
             named(Name::PaymentHash(bytes())),
             InvoiceRef::Hash(PaymentHash([7; 32]))
         );
-        assert_eq!(named(Name::PaymentAddr(bytes())), InvoiceRef::Addr([7; 32]));
+        assert_eq!(
+            named(Name::PaymentAddr(bytes())),
+            InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32]))
+        );
         assert_eq!(named(Name::SetId(bytes())), InvoiceRef::SetId([7; 32]));
         let refusal = |name| read(name).unwrap_err().message().to_owned();
         let missing = "specify invoice by payment_hash, payment_addr, set_id or payment_request";

@@ -1,5 +1,6 @@
 //! Tests of finding an invoice by each of its keys.
 
+use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentHash;
 
 use super::super::tests::{htlc, invoice, key, set, shard, store};
@@ -58,7 +59,7 @@ fn finds_invoices_by_every_key() {
     for by in [
         InvoiceRef::Hash(PaymentHash(key(1))),
         InvoiceRef::Hash(PaymentHash(key(51))),
-        InvoiceRef::Addr(key(1)),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(1))),
         InvoiceRef::SetId(key(4)),
         InvoiceRef::SetId(key(6)),
     ] {
@@ -73,10 +74,10 @@ fn unknown_keys_are_not_found() {
     let (_dir, store) = filled();
     for by in [
         InvoiceRef::Hash(PaymentHash(key(9))),
-        InvoiceRef::Addr(key(50)),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(50))),
         InvoiceRef::SetId(key(1)),
         InvoiceRef::SetId([0; 32]),
-        InvoiceRef::Addr([0; 32]),
+        InvoiceRef::Addr(PaymentAddr::from_bytes([0; 32])),
     ] {
         for selection in [
             HtlcSelection::All,
@@ -96,7 +97,7 @@ fn set_only_returns_the_requested_set() {
     assert_eq!(only(InvoiceRef::SetId(key(5))), (1, vec![50, 51], vec![5]));
     assert_eq!(only(InvoiceRef::SetId(key(6))), (1, vec![60], vec![6]));
     // The lookup key is not a set_id.
-    let by = InvoiceRef::Addr(key(1));
+    let by = InvoiceRef::Addr(PaymentAddr::from_bytes(key(1)));
     assert_eq!(only(by), found(&store, by, HtlcSelection::All));
 }
 
@@ -104,7 +105,7 @@ fn set_only_returns_the_requested_set() {
 fn none_returns_all_sets_without_htlcs() {
     let (_dir, store) = filled();
     for by in [
-        InvoiceRef::Addr(key(1)),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(1))),
         InvoiceRef::Hash(PaymentHash(key(1))),
         InvoiceRef::SetId(key(5)),
     ] {
@@ -135,7 +136,7 @@ fn only_the_newest_canceled_htlcs_are_returned() {
         store.submit(PutHtlc(canceled));
     }
     store.flush();
-    let by = InvoiceRef::Addr(key(1));
+    let by = InvoiceRef::Addr(PaymentAddr::from_bytes(key(1)));
     for selection in [HtlcSelection::All, HtlcSelection::None] {
         let (_, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
         let canceled = sets.iter().filter(|set| set.state == HtlcState::Canceled);
