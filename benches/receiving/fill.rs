@@ -9,7 +9,7 @@ use ampd::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerm
 use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
@@ -112,7 +112,7 @@ impl Writer {
             }
         } else {
             batch.push(Box::new(PutInvoice(record)));
-            let set_id = bytes("set", add_index);
+            let set_id = SetId::from_bytes(bytes("set", add_index));
             batch.push(self.set(add_index, set_id, amt_msat, add_index));
             for _ in 0..PARTS {
                 let hash = PaymentHash(bytes("shard", self.htlcs));
@@ -123,7 +123,7 @@ impl Writer {
 
     fn static_payment(&mut self, batch: &mut Vec<Box<dyn Change>>, moment: u64) {
         self.static_payments += 1;
-        let set_id = bytes("static set", self.static_payments);
+        let set_id = SetId::from_bytes(bytes("static set", self.static_payments));
         batch.push(self.set(STATIC, set_id, amount(self.htlcs), moment));
         let hash = PaymentHash(bytes("shard", self.htlcs));
         batch.push(self.htlc(STATIC, hash, Some(set_id)));
@@ -132,7 +132,7 @@ impl Writer {
     fn set(
         &mut self,
         add_index: u64,
-        set_id: [u8; 32],
+        set_id: SetId,
         amt_paid_msat: u64,
         moment: u64,
     ) -> Box<dyn Change> {
@@ -151,7 +151,7 @@ impl Writer {
         &mut self,
         add_index: u64,
         payment_hash: PaymentHash,
-        set_id: Option<[u8; 32]>,
+        set_id: Option<SetId>,
     ) -> Box<dyn Change> {
         self.htlcs += 1;
         let n = self.htlcs;

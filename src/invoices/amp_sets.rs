@@ -66,7 +66,7 @@ impl OpenSet {
     /// The row of this set, which is not settled.
     pub(super) fn row(&self, state: HtlcState) -> SetRecord {
         SetRecord {
-            set_id: self.set.set_id().to_bytes(),
+            set_id: self.set.set_id(),
             add_index: self.invoice.add_index,
             state,
             settle_index: None,

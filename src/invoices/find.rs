@@ -46,7 +46,7 @@ impl Registry {
         match state.sets.get(set_id) {
             Some(set) => Ok(Some(set.clone())),
             None => {
-                let set = self.store.set(set_id.as_bytes())?;
+                let set = self.store.set(set_id)?;
                 Ok(set.filter(|set| !state.is_deleted(set.add_index)))
             }
         }
@@ -61,7 +61,7 @@ impl Registry {
         match by {
             InvoiceRef::Hash(hash) => self.find_by_hash(state, hash),
             InvoiceRef::Addr(addr) => self.find_by_addr(state, addr),
-            InvoiceRef::SetId(set_id) => self.find_by_set(state, &SetId::from_bytes(*set_id)),
+            InvoiceRef::SetId(set_id) => self.find_by_set(state, set_id),
         }
     }
 

@@ -102,13 +102,13 @@ impl Registry {
     }
 
     /// Cancels a set that lost an HTLC, until another one arrives, as after a timeout.
-    fn break_set(&self, set_id: &[u8; 32]) -> Result<(), StorageError> {
+    fn break_set(&self, set_id: &SetId) -> Result<(), StorageError> {
         let Some(mut set) = self.store.set(set_id)? else {
             return Ok(());
         };
         if set.state == HtlcState::Accepted {
             let state = self.state();
-            let open = state.open.get(&SetId::from_bytes(*set_id));
+            let open = state.open.get(set_id);
             set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Holds an HTLC again. If its row is damaged, returns the set that lost it.
-    fn hold_again(&self, row: HtlcRecord) -> Result<Option<[u8; 32]>, StorageError> {
+    fn hold_again(&self, row: HtlcRecord) -> Result<Option<SetId>, StorageError> {
         let invoice = self.store.invoice(row.add_index)?;
         let set_id = row.shard.as_ref().map(|shard| shard.set_id);
         let (Some(invoice), Some(shard)) = (invoice, &row.shard) else {
@@ -161,7 +161,7 @@ fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) ->
         }),
         amp: AmpRecord {
             share: Share::from_bytes(shard.share),
-            set_id: SetId::from_bytes(shard.set_id),
+            set_id: shard.set_id,
             child_index: shard.child_index,
         },
         channel_id: row.channel_id,

@@ -110,6 +110,11 @@ impl InboundHtlcs for Port {
     }
 }
 
+/// The set id of 32 such bytes.
+pub(super) const fn set_id(byte: u8) -> SetId {
+    SetId::from_bytes([byte; 32])
+}
+
 /// The payment address of 32 such bytes.
 pub(super) const fn payment_addr(byte: u8) -> PaymentAddr {
     PaymentAddr::from_bytes([byte; 32])
@@ -195,7 +200,7 @@ impl Fixture {
 
     pub(super) fn set(&self, id: u8) -> Option<SetRecord> {
         self.store.flush();
-        self.store.set(&[id; 32]).unwrap()
+        self.store.set(&set_id(id)).unwrap()
     }
 
     /// The state of the HTLC's row; `None` if there is none.
@@ -263,7 +268,7 @@ pub(super) fn payment(id: u8, amounts: &[u64]) -> Vec<Sent> {
         let shard = splitter.next_shard(random, n.into(), last).unwrap();
         let amp = AmpRecord {
             share: shard.share,
-            set_id: SetId::from_bytes([id; 32]),
+            set_id: set_id(id),
             child_index: shard.index,
         };
         sent(shard.child.hash, *amount_msat, total_msat, amp, n)

@@ -1,5 +1,7 @@
 //! Payments received by one AMP invoice: its settled sets.
 
+use ldk_amp::SetId;
+
 /// A filter for the payments of an invoice, and their order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PaymentPage {
@@ -25,7 +27,7 @@ pub struct PaymentRecord {
     pub settle_index: u64,
     /// Seconds since 1970.
     pub settled_at: u64,
-    pub set_id: [u8; 32],
+    pub set_id: SetId,
     pub amt_msat: u64,
     pub shards: u32,
     /// The payer's message: untrusted bytes, not necessarily UTF-8.

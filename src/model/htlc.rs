@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ldk_amp::HtlcKey;
+use ldk_amp::{HtlcKey, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
@@ -75,7 +75,7 @@ impl std::fmt::Debug for HtlcRecord {
 /// The AMP fields of a shard.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShardRecord {
-    pub set_id: [u8; 32],
+    pub set_id: SetId,
     pub share: [u8; 32],
     pub child_index: u32,
     /// The ephemeral key of the onion, from which the shared secret can be derived again.
@@ -93,7 +93,7 @@ impl std::fmt::Debug for ShardRecord {
 /// A row of `amp_sets`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetRecord {
-    pub set_id: [u8; 32],
+    pub set_id: SetId,
     pub add_index: u64,
     pub state: HtlcState,
     pub settle_index: Option<u64>,

@@ -1,6 +1,6 @@
 //! Invoices, and how they are looked up and listed.
 
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +112,7 @@ pub enum InvoiceRef {
     /// The payment address (BOLT 11: payment secret).
     Addr(PaymentAddr),
     /// The set_id of a set that paid the invoice, or tried to.
-    SetId([u8; 32]),
+    SetId(SetId),
 }
 
 /// Selects the HTLCs of an AMP invoice, which may have very many. Of canceled HTLCs and incomplete
@@ -153,5 +153,5 @@ pub struct Settlement {
     pub settle_index: u64,
     pub add_index: u64,
     /// The settled set; `None` if the whole invoice was settled.
-    pub set_id: Option<[u8; 32]>,
+    pub set_id: Option<SetId>,
 }

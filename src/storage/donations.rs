@@ -116,7 +116,7 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use ldk_amp::PaymentAddr;
+    use ldk_amp::{PaymentAddr, SetId};
     use lightning_types::payment::PaymentHash;
 
     use super::*;
@@ -145,7 +145,7 @@ pub(crate) mod tests {
 
     fn paid(add_index: u64, settle_index: u64, amt_paid_msat: u64) -> PutSet {
         PutSet(SetRecord {
-            set_id: [settle_index as u8; 32],
+            set_id: SetId::from_bytes([settle_index as u8; 32]),
             add_index,
             state: HtlcState::Settled,
             settle_index: Some(settle_index),

@@ -140,6 +140,8 @@ fn shown_message(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use ldk_amp::SetId;
+
     use super::*;
     use crate::model::htlc::{HtlcState, SetRecord};
     use crate::storage::donations::PutDonationInvoice;
@@ -148,7 +150,7 @@ mod tests {
 
     fn set(add_index: u64, settle_index: u64) -> SetRecord {
         SetRecord {
-            set_id: [settle_index as u8; 32],
+            set_id: SetId::from_bytes([settle_index as u8; 32]),
             add_index,
             state: HtlcState::Settled,
             settle_index: Some(settle_index),

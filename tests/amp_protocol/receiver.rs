@@ -163,11 +163,11 @@ impl Receiver {
     }
 
     pub(crate) fn set(&self, set_id: SetId) -> Option<SetRecord> {
-        self.store().set(set_id.as_bytes()).unwrap()
+        self.store().set(&set_id).unwrap()
     }
 
     pub(crate) fn htlcs(&self, set_id: SetId) -> Vec<HtlcRecord> {
-        self.store().htlcs_of_set(set_id.as_bytes()).unwrap()
+        self.store().htlcs_of_set(&set_id).unwrap()
     }
 
     pub(crate) fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {

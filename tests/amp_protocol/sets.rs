@@ -97,7 +97,7 @@ fn single_invoice_subscriber_sees_every_settled_set() {
         scene.assert_settles(&shards(set(n), addr(&invoice), &[6_000, 4_000]));
         let change = scene.receiver.next_change(&mut changes);
         assert_eq!(change.record.amt_paid_msat, 10_000 * u64::from(n));
-        assert_eq!(sets(change), [set(n).to_bytes()]);
+        assert_eq!(sets(change), [set(n)]);
     }
 }
 

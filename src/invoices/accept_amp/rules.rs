@@ -166,7 +166,7 @@ impl Registry {
             claimed: false,
             custom_records: claimable.custom_records.clone(),
             shard: Some(ShardRecord {
-                set_id: envelope.amp.set_id.to_bytes(),
+                set_id: envelope.amp.set_id,
                 share: envelope.amp.share.to_bytes(),
                 child_index: envelope.amp.child_index,
                 ephemeral_key: envelope.ephemeral_key.serialize(),

@@ -12,7 +12,7 @@ use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{InvoiceKind, InvoiceState};
 use crate::storage::invoices::PutInvoice;
-use ldk_amp::{MppRecord, SetId};
+use ldk_amp::MppRecord;
 
 #[tokio::test]
 async fn holds_shards_until_the_set_is_complete() {
@@ -82,7 +82,7 @@ async fn rejects_invalid_shards_without_storing_them() {
     let mut without_mpp = good();
     without_mpp.envelope.mpp = None;
     let mut zero_set = good();
-    zero_set.envelope.amp.set_id = SetId::from_bytes([0; 32]);
+    zero_set.envelope.amp.set_id = set_id(0);
     let cases = [
         ("no MPP record", without_mpp),
         ("total zero", good().total(0)),

@@ -77,14 +77,14 @@ async fn cancels_by_any_reference() {
     for by in [
         by_hash(&a),
         InvoiceRef::Addr(b.payment_addr),
-        InvoiceRef::SetId([3; 32]),
+        InvoiceRef::SetId(set_id(3)),
     ] {
         fixture.registry.cancel(&by).await.unwrap();
     }
     for invoice in [&a, &b, &c] {
         assert_eq!(state(&fixture, invoice), InvoiceState::Canceled);
     }
-    let unknown = fixture.registry.cancel(&InvoiceRef::SetId([9; 32])).await;
+    let unknown = fixture.registry.cancel(&InvoiceRef::SetId(set_id(9))).await;
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 

@@ -2,7 +2,7 @@
 
 use lightning_types::payment::PaymentHash;
 
-use crate::invoices::test_registry::{Fixture, payment, payment_addr};
+use crate::invoices::test_registry::{Fixture, payment, payment_addr, set_id};
 use crate::invoices::{InvoiceError, InvoiceView, NewInvoice};
 use crate::model::htlc::HtlcState;
 use crate::model::invoice::{HtlcSelection, InvoiceRef};
@@ -37,7 +37,7 @@ async fn announced_sets_can_be_looked_up() {
                 break set;
             }
         };
-        let by_set = InvoiceRef::SetId([id; 32]);
+        let by_set = InvoiceRef::SetId(set_id(id));
         let found = find(&fixture, by_set, HtlcSelection::SetOnly);
         assert_eq!(found.sets, [set]);
         assert_eq!(found.htlcs.len(), 2);
@@ -52,7 +52,7 @@ async fn lookup_shows_held_sets() {
     fixture.arrive(&shards[0]);
     fixture.store.flush();
     for by in [
-        InvoiceRef::SetId([1; 32]),
+        InvoiceRef::SetId(set_id(1)),
         InvoiceRef::Addr(payment_addr(1)),
         InvoiceRef::Hash(shards[0].hash()),
     ] {
@@ -77,12 +77,12 @@ async fn lookup_by_set_id_shows_only_that_set() {
         fixture.arrive_all(&to_the_first.collect::<Vec<_>>());
     }
     fixture.store.flush();
-    let by_set = InvoiceRef::SetId([2; 32]);
+    let by_set = InvoiceRef::SetId(set_id(2));
     let only = find(&fixture, by_set, HtlcSelection::SetOnly);
     let ids = |view: &InvoiceView| {
         view.sets
             .iter()
-            .map(|set| set.set_id[0])
+            .map(|set| set.set_id.as_bytes()[0])
             .collect::<Vec<_>>()
     };
     assert_eq!((ids(&only), only.htlcs.len()), (vec![2], 2));
@@ -107,7 +107,7 @@ async fn unknown_invoices_are_not_found() {
     for by in [
         InvoiceRef::Hash(PaymentHash([9; 32])),
         InvoiceRef::Addr(payment_addr(9)),
-        InvoiceRef::SetId([9; 32]),
+        InvoiceRef::SetId(set_id(9)),
     ] {
         let error = fixture
             .registry

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 
 use super::*;
@@ -28,7 +28,7 @@ async fn events_arrive_once_in_order_after_their_commit() {
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
     };
-    assert_eq!(view.sets, [fixture.store.set(&[1; 32]).unwrap().unwrap()]);
+    assert_eq!(view.sets, [fixture.store.set(&set_id(1)).unwrap().unwrap()]);
     assert_eq!(view.htlcs.len(), 2, "must contain only this set");
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
@@ -99,8 +99,10 @@ async fn slow_subscribers_miss_no_event() {
     fixture.store.flush();
     let (mut from_now, mut resumed) = (fixture.subscribe(0, 0), fixture.subscribe(1, 1));
     let add = |index| {
-        let mut set = fixture.store.set(&[1; 32]).unwrap().unwrap();
-        set.set_id[..8].copy_from_slice(&u64::to_be_bytes(index));
+        let mut set = fixture.store.set(&set_id(1)).unwrap().unwrap();
+        let mut id = set.set_id.to_bytes();
+        id[..8].copy_from_slice(&u64::to_be_bytes(index));
+        set.set_id = SetId::from_bytes(id);
         set.settle_index = Some(index);
         let ticket = fixture.store.submit(PutSet(set.clone()));
         let record = fixture.store.invoice(1).unwrap().unwrap();

@@ -8,7 +8,7 @@ use lightning_types::payment::PaymentHash;
 
 use super::*;
 use crate::invoices::followers::{EVENT_QUEUE_LEN, Followers};
-use crate::invoices::test_registry::{Fixture, Sent, payment, payment_addr};
+use crate::invoices::test_registry::{Fixture, Sent, payment, payment_addr, set_id};
 use crate::invoices::{Claimable, NewInvoice};
 use crate::storage::invoices::PutInvoiceState;
 
@@ -71,7 +71,7 @@ async fn single_invoice_subscriber_sees_every_settled_set() {
     assert_eq!(sets(&mut changes).await, (vec![4], 300));
     let view = next(&mut changes).await.unwrap();
     assert_eq!(view.record.amt_paid_msat, 400);
-    assert_eq!((view.sets[0].set_id, view.htlcs.len()), ([4; 32], 2));
+    assert_eq!((view.sets[0].set_id, view.htlcs.len()), (set_id(4), 2));
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn initial_state_is_not_repeated() {
     // Announced after the subscription, but on disk before it.
     fixture.pay_the_first(1);
     fixture.pay_the_first(2);
-    let mut changes = fixture.follow(InvoiceRef::SetId([2; 32]));
+    let mut changes = fixture.follow(InvoiceRef::SetId(set_id(2)));
     fixture.pay_the_first(3);
     assert_eq!(sets(&mut changes).await, (vec![1, 2], 200));
     assert_eq!(sets(&mut changes).await, (vec![3], 300));
@@ -204,7 +204,7 @@ async fn updates_are_complete_under_load() {
     for after in (1..=70).step_by(7) {
         let fixture = fixture.clone();
         followers.spawn(async move {
-            while fixture.store.set(&[after; 32]).unwrap().is_none() {
+            while fixture.store.set(&set_id(after)).unwrap().is_none() {
                 tokio::task::yield_now().await;
             }
             let by = InvoiceRef::Addr(payment_addr(1));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::hex::DisplayHex;
 use lightning::util::ser::{BigSize, Writeable};
 
 use crate::invoices::InvoiceView;
@@ -166,7 +165,7 @@ fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
     let preimage = record.preimage.filter(|_| settled);
     lnrpc::Amp {
         root_share: shard.share.to_vec(),
-        set_id: shard.set_id.to_vec(),
+        set_id: shard.set_id.as_bytes().to_vec(),
         child_index: shard.child_index,
         hash: record.payment_hash.0.to_vec(),
         preimage: preimage.map(Vec::from).unwrap_or_default(),
@@ -180,7 +179,7 @@ fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {
         settle_time: set.settled_at.map_or(GO_ZERO_TIME, signed),
         amt_paid_msat: signed(set.amt_paid_msat),
     };
-    (set.set_id.to_lower_hex_string(), state)
+    (set.set_id.to_string(), state)
 }
 
 fn htlc_state(state: HtlcState) -> InvoiceHtlcState {

@@ -3,6 +3,7 @@
 //! These queries use the index `amp_sets_of_invoice`, which contains all columns that they filter by
 //! and sum.
 
+use ldk_amp::SetId;
 use rusqlite::{Connection, Statement, params};
 
 use lnd_api::tlv;
@@ -97,7 +98,7 @@ fn payments(
                 bound(page.limit),
             ],
             |row| {
-                let set_id = array(row, "set_id")?;
+                let set_id = SetId::from_bytes(array(row, "set_id")?);
                 let (count, message) = shards_and_message(&mut shards, &set_id)?;
                 Ok(PaymentRecord {
                     settle_index: unsigned(row.get("settle_index")?),
@@ -116,9 +117,9 @@ fn payments(
 /// with each shard.
 fn shards_and_message(
     shards: &mut Statement<'_>,
-    set_id: &[u8; 32],
+    set_id: &SetId,
 ) -> rusqlite::Result<(u32, Option<Vec<u8>>)> {
-    let mut rows = shards.query(params![set_id, HtlcState::Settled.number()])?;
+    let mut rows = shards.query(params![set_id.as_bytes(), HtlcState::Settled.number()])?;
     let (mut count, mut message) = (0, None);
     while let Some(row) = rows.next()? {
         count += 1;

@@ -1,6 +1,5 @@
 //! Changes that the invoice registry writes. All of them are idempotent.
 
-use bitcoin::hex::DisplayHex;
 use lightning_types::payment::PaymentHash;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -71,9 +70,10 @@ impl Change for PutSet {
         let set = &self.0;
         let settled_before: Option<bool> = db
             .prepare_cached("SELECT state = ?2 FROM amp_sets WHERE set_id = ?1")?
-            .query_row(params![set.set_id, HtlcState::Settled.number()], |row| {
-                row.get(0)
-            })
+            .query_row(
+                params![set.set_id.as_bytes(), HtlcState::Settled.number()],
+                |row| row.get(0),
+            )
             .optional()?;
         db.prepare_cached(
             "INSERT INTO amp_sets VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -81,7 +81,7 @@ impl Change for PutSet {
              amt_paid_msat = ?6",
         )?
         .execute(params![
-            set.set_id,
+            set.set_id.as_bytes(),
             signed(set.add_index),
             set.state.number(),
             set.settle_index.map(signed),
@@ -100,8 +100,7 @@ impl Change for PutSet {
     fn subject(&self) -> Subject {
         Subject::Vital(format!(
             "AMP set {} of invoice {}",
-            self.0.set_id.as_hex(),
-            self.0.add_index
+            self.0.set_id, self.0.add_index
         ))
     }
 }
@@ -120,7 +119,7 @@ impl Change for PutHtlc {
             h.channel_id.0,
             signed(h.htlc_id),
             signed(h.add_index),
-            h.shard.as_ref().map(|s| s.set_id),
+            h.shard.as_ref().map(|s| s.set_id.to_bytes()),
             h.payment_hash.0,
             signed(h.scid),
             signed(h.amount_msat),

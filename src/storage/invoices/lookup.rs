@@ -35,8 +35,8 @@ impl Store {
             let index = [signed(invoice.add_index)];
             let (htlcs, sets) = match (selection, by) {
                 (HtlcSelection::SetOnly, InvoiceRef::SetId(id)) => (
-                    htlcs(&snapshot, "WHERE set_id = ?1", [id])?,
-                    sets(&snapshot, "WHERE set_id = ?1", [id])?,
+                    htlcs(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
+                    sets(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
                 ),
                 (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&snapshot, index)?),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) if invoice.kind.is_amp() => (
@@ -99,7 +99,7 @@ pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<
         InvoiceRef::SetId(id) => one(
             db,
             "WHERE add_index = (SELECT add_index FROM amp_sets WHERE set_id = ?1)",
-            id,
+            id.as_bytes(),
         ),
     }
 }

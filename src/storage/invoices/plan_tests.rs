@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -73,7 +73,7 @@ const PAGED: &[Query] = &[
             .invoice_by_addr(&PaymentAddr::from_bytes([1; 32]))
             .map(drop)
     },
-    |store| store.set(&[1; 32]).map(drop),
+    |store| store.set(&SetId::from_bytes([1; 32])).map(drop),
     |store| store.htlc(&htlc_key(1)).map(drop),
     |store| store.invoice_indices().map(drop),
     |store| store.expired_invoices(1, 1).map(drop),
@@ -95,7 +95,11 @@ const PAGED: &[Query] = &[
             .invoice_by(&InvoiceRef::Addr(PaymentAddr::from_bytes([1; 32])))
             .map(drop)
     },
-    |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::SetId(SetId::from_bytes([1; 32])))
+            .map(drop)
+    },
     |store| store.invoices(&page(false, false)).map(drop),
     |store| store.invoices(&page(true, false)).map(drop),
     |store| store.invoices(&page(false, true)).map(drop),
@@ -130,10 +134,16 @@ const UNLIMITED: &[Query] = &[
             HtlcSelection::None,
         )
     },
-    |store| found(store, InvoiceRef::SetId([1; 32]), HtlcSelection::SetOnly),
+    |store| {
+        found(
+            store,
+            InvoiceRef::SetId(SetId::from_bytes([1; 32])),
+            HtlcSelection::SetOnly,
+        )
+    },
     |store| store.invoice_at(1, 1).map(drop),
     |store| store.htlcs_of_invoice(1).map(drop),
-    |store| store.htlcs_of_set(&[1; 32]).map(drop),
+    |store| store.htlcs_of_set(&SetId::from_bytes([1; 32])).map(drop),
     |store| store.unresolved_htlcs().map(drop),
     |store| {
         store

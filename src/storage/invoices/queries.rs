@@ -1,7 +1,7 @@
 //! Queries for invoices, sets, HTLCs and settlements. No query loads the whole history of an invoice
 //! unless that is its purpose.
 
-use ldk_amp::{HtlcKey, PaymentAddr};
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 use rusqlite::{OptionalExtension, params};
 
@@ -42,10 +42,10 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn set(&self, set_id: &[u8; 32]) -> Result<Option<SetRecord>, StorageError> {
+    pub fn set(&self, set_id: &SetId) -> Result<Option<SetRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM amp_sets WHERE set_id = ?1")?
-                .query_row([set_id], set_record)
+                .query_row([set_id.as_bytes()], set_record)
                 .optional()
         })
     }
@@ -65,8 +65,11 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn htlcs_of_set(&self, set_id: &[u8; 32]) -> Result<Vec<HtlcRecord>, StorageError> {
-        self.htlcs("WHERE set_id = ?1 ORDER BY htlc_id, channel_id", [set_id])
+    pub fn htlcs_of_set(&self, set_id: &SetId) -> Result<Vec<HtlcRecord>, StorageError> {
+        self.htlcs(
+            "WHERE set_id = ?1 ORDER BY htlc_id, channel_id",
+            [set_id.as_bytes()],
+        )
     }
 
     /// Returns the held HTLCs, and the settled ones that LDK has not claimed yet.
@@ -174,7 +177,7 @@ impl Store {
                     Ok(Settlement {
                         settle_index: unsigned(row.get("settle_index")?),
                         add_index: unsigned(row.get("add_index")?),
-                        set_id: optional_array(row, "set_id")?,
+                        set_id: optional_array(row, "set_id")?.map(SetId::from_bytes),
                     })
                 })?
                 .collect()

@@ -1,6 +1,6 @@
 //! Reads rows of the tables `invoices`, `amp_sets` and `htlcs`.
 
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use rusqlite::Row;
@@ -29,7 +29,7 @@ pub(super) fn invoice_record(row: &Row<'_>) -> rusqlite::Result<InvoiceRecord> {
 
 pub(super) fn set_record(row: &Row<'_>) -> rusqlite::Result<SetRecord> {
     Ok(SetRecord {
-        set_id: array(row, "set_id")?,
+        set_id: SetId::from_bytes(array(row, "set_id")?),
         add_index: unsigned(row.get("add_index")?),
         state: HtlcState::of(row.get("state")?)?,
         settle_index: row.get::<_, Option<i64>>("settle_index")?.map(unsigned),
@@ -65,7 +65,7 @@ fn shard_record(row: &Row<'_>) -> rusqlite::Result<Option<ShardRecord>> {
         return Ok(None);
     };
     Ok(Some(ShardRecord {
-        set_id,
+        set_id: SetId::from_bytes(set_id),
         share: array(row, "share")?,
         child_index: row.get("child_index")?,
         ephemeral_key: array(row, "ephemeral_key")?,

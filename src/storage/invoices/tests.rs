@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ldk_amp::{HtlcKey, PaymentAddr};
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
@@ -26,6 +26,10 @@ pub(super) fn htlc_key(htlc_id: u64) -> HtlcKey {
         channel_id: ChannelId([1; 32]),
         htlc_id,
     }
+}
+
+pub(super) fn set_id(n: u64) -> SetId {
+    SetId::from_bytes(key(n))
 }
 
 pub(super) fn key(n: u64) -> [u8; 32] {
@@ -55,7 +59,7 @@ pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
 pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
     let settled = state == HtlcState::Settled;
     SetRecord {
-        set_id: key(n),
+        set_id: set_id(n),
         add_index: 1,
         state,
         settle_index: settled.then_some(n),
@@ -106,7 +110,7 @@ pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
 pub(super) fn shard(n: u64, set: u64) -> HtlcRecord {
     HtlcRecord {
         shard: Some(ShardRecord {
-            set_id: key(set),
+            set_id: set_id(set),
             share: [1; 32],
             child_index: 0,
             ephemeral_key: [2; 33],
@@ -171,7 +175,7 @@ prop_compose! {
             claimed,
             custom_records,
             shard: shard.map(|(set_id, share, child_index, key)| ShardRecord {
-                set_id,
+                set_id: SetId::from_bytes(set_id),
                 share,
                 child_index,
                 ephemeral_key: [key; 33],
@@ -227,7 +231,7 @@ fn amount_of_a_set_is_added_only_once() {
     store.flush();
     assert_eq!(store.invoice(1).unwrap().unwrap().amt_paid_msat, 20);
     assert_eq!(
-        store.set(&key(3)).unwrap(),
+        store.set(&set_id(3)).unwrap(),
         Some(set(3, HtlcState::Canceled))
     );
 }
@@ -352,7 +356,7 @@ fn settle_index_counts_invoices_and_sets() {
             .map(|one| (one.settle_index, one.set_id))
             .collect()
     };
-    let (first, third) = ((1, Some(key(1))), (3, Some(key(3))));
+    let (first, third) = ((1, Some(set_id(1))), (3, Some(set_id(3))));
     assert_eq!(after(0, u64::MAX), [first, (2, None), third]);
     assert_eq!(after(0, 2), [first, (2, None)]);
     assert_eq!(after(2, 2), [third]);

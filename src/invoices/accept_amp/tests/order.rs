@@ -5,7 +5,7 @@ use crate::invoices::test_registry::*;
 use crate::invoices::{Limits, NewInvoice, Purpose};
 use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 use crate::storage::invoices::PutInvoice;
-use ldk_amp::{FailReason, SetId};
+use ldk_amp::FailReason;
 use lightning_types::payment::PaymentHash;
 
 fn fixture(accept_amp: bool) -> Fixture {
@@ -75,7 +75,7 @@ impl Invoices {
 /// The shard with another set id.
 fn with_set(shard: &Sent, id: u8) -> Sent {
     let mut shard = shard.clone();
-    shard.envelope.amp.set_id = SetId::from_bytes([id; 32]);
+    shard.envelope.amp.set_id = set_id(id);
     shard
 }
 

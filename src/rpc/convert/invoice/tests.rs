@@ -1,7 +1,6 @@
 //! Invoices recorded from lnd, stored in our database, must be shown exactly as lnd showed them.
 
-use bitcoin::hex::FromHex;
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 use serde_json::Value;
@@ -123,7 +122,7 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
         claimed: true,
         custom_records: records(&json["custom_records"]),
         shard: amp.is_object().then(|| ShardRecord {
-            set_id: bytes_32(&amp["set_id"]).unwrap(),
+            set_id: SetId::from_bytes(bytes_32(&amp["set_id"]).unwrap()),
             share: bytes_32(&amp["root_share"]).unwrap(),
             child_index: number_32(&amp["child_index"]),
             ephemeral_key: [2; 33],
@@ -140,7 +139,7 @@ fn channel_id(scid: u64) -> ChannelId {
 
 fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
     SetRecord {
-        set_id: <[u8; 32]>::from_hex(id).unwrap(),
+        set_id: id.parse().unwrap(),
         add_index,
         state: HtlcState::Settled,
         settle_index: Some(number(&json["settle_index"])),
@@ -211,7 +210,7 @@ fn settlement_events_match_lnd() {
     for lnd in of_the_list {
         let sets = lnd["amp_invoice_state"].as_object().unwrap();
         let by = match sets.keys().next() {
-            Some(id) => InvoiceRef::SetId(<[u8; 32]>::from_hex(id).unwrap()),
+            Some(id) => InvoiceRef::SetId(id.parse().unwrap()),
             None => InvoiceRef::Hash(PaymentHash(bytes_32(&lnd["r_hash"]).unwrap())),
         };
         let mut view = database.find(&by, HtlcSelection::SetOnly);

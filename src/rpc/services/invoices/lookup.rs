@@ -1,6 +1,6 @@
 //! LookupInvoiceV2.
 
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
@@ -38,9 +38,8 @@ fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
             bytes_32(bytes, || wrong("payment addr", bytes.len()))
                 .map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
         }
-        Some(Reference::SetId(bytes)) => {
-            bytes_32(bytes, || wrong("set id", bytes.len())).map(InvoiceRef::SetId)
-        }
+        Some(Reference::SetId(bytes)) => bytes_32(bytes, || wrong("set id", bytes.len()))
+            .map(|id| InvoiceRef::SetId(SetId::from_bytes(id))),
     }
 }
 
@@ -84,7 +83,10 @@ mod tests {
                 Reference::PaymentAddr(bytes.clone()),
                 InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32])),
             ),
-            (Reference::SetId(bytes), InvoiceRef::SetId([7; 32])),
+            (
+                Reference::SetId(bytes),
+                InvoiceRef::SetId(SetId::from_bytes([7; 32])),
+            ),
         ] {
             assert_eq!(reference(&by(named, 0)).unwrap(), expected);
         }

@@ -136,7 +136,7 @@ fn payment(record: PaymentRecord) -> InvoicePayment {
         settle_index: record.settle_index,
         settle_date: signed(record.settled_at),
         amt_msat: signed(record.amt_msat),
-        set_id: record.set_id.to_vec(),
+        set_id: record.set_id.as_bytes().to_vec(),
         num_htlcs: record.shards,
         message: text(record.message),
     }

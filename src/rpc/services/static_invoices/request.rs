@@ -1,7 +1,7 @@
 //! Parsing of requests: the invoice and the range of its payments.
 
 use bitcoin::Network;
-use ldk_amp::PaymentAddr;
+use ldk_amp::{PaymentAddr, SetId};
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
@@ -35,7 +35,9 @@ pub(super) fn invoice(
         Name::PaymentAddr(addr) => {
             bytes(addr, "payment_addr").map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
         }
-        Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
+        Name::SetId(set_id) => {
+            bytes(set_id, "set_id").map(|id| InvoiceRef::SetId(SetId::from_bytes(id)))
+        }
         Name::PaymentRequest(text) => {
             let decoded: DecodedInvoice = text.parse()?;
             check_network(decoded.network, network)?;
@@ -100,7 +102,10 @@ mod tests {
             named(Name::PaymentAddr(bytes())),
             InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32]))
         );
-        assert_eq!(named(Name::SetId(bytes())), InvoiceRef::SetId([7; 32]));
+        assert_eq!(
+            named(Name::SetId(bytes())),
+            InvoiceRef::SetId(SetId::from_bytes([7; 32]))
+        );
         let refusal = |name| read(name).unwrap_err().message().to_owned();
         let missing = "specify invoice by payment_hash, payment_addr, set_id or payment_request";
         assert_eq!(refusal(None), missing);

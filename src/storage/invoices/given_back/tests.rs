@@ -1,6 +1,8 @@
 //! Tests of listing and deleting canceled HTLCs.
 
-use super::super::tests::{htlc_key, invoice, key, set, shard, store};
+use lightning_types::payment::PaymentHash;
+
+use super::super::tests::{htlc_key, invoice, key, set, set_id, shard, store};
 use super::super::{DeleteInvoice, ForgetGivenBack, GivenBack, PutHtlc, PutInvoice, PutSet};
 use crate::model::htlc::{HtlcRecord, HtlcState};
 use crate::storage::Store;
@@ -83,7 +85,7 @@ fn canceled_htlcs_are_deleted_with_their_empty_sets_only() {
     let left = store.htlcs_of_invoice(1).unwrap();
     let ids: Vec<_> = left.iter().map(|row| row.htlc_id).collect();
     assert_eq!(ids, [14, 15]);
-    let set = |n| store.set(&key(n)).unwrap().map(|set| set.state);
+    let set = |n| store.set(&set_id(n)).unwrap().map(|set| set.state);
     assert_eq!(
         [set(1), set(2), set(3)],
         [None, Some(HtlcState::Canceled), Some(HtlcState::Settled)]
@@ -98,7 +100,7 @@ fn canceled_htlcs_of_a_deleted_invoice_are_kept() {
     let known = |n| store.given_back(&htlc_key(n)).unwrap();
     assert_eq!(
         [known(11), known(14), known(15)],
-        [Some(key(11)), None, None]
+        [Some(PaymentHash(key(11))), None, None]
     );
     let page = |before| {
         store
@@ -108,5 +110,5 @@ fn canceled_htlcs_of_a_deleted_invoice_are_kept() {
     assert_eq!([page(201).len(), page(u64::MAX).len()], [2, 3]);
     store.submit(ForgetGivenBack(page(201)));
     store.flush();
-    assert_eq!([known(11), known(13)], [None, Some(key(13))]);
+    assert_eq!([known(11), known(13)], [None, Some(PaymentHash(key(13)))]);
 }
