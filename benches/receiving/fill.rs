@@ -11,7 +11,7 @@ use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
 use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 /// The size of the history.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +178,7 @@ impl Writer {
                 child_index: 0,
                 ephemeral_key: [2; 33],
             }),
-            preimage: Some(bytes("preimage", n)),
+            preimage: Some(PaymentPreimage(bytes("preimage", n))),
         }))
     }
 }
@@ -194,7 +194,8 @@ fn invoice(add_index: u64) -> InvoiceRecord {
         kind,
         payment_hash: invoice_hash(add_index),
         payment_addr: PaymentAddr::from_bytes(bytes("addr", add_index)),
-        preimage: (kind == InvoiceKind::Bolt11).then(|| bytes("preimage of", add_index)),
+        preimage: (kind == InvoiceKind::Bolt11)
+            .then(|| PaymentPreimage(bytes("preimage of", add_index))),
         terms: InvoiceTerms {
             memo: format!("tea, number {add_index}"),
             payment_request: REQUEST.to_owned(),

@@ -1,6 +1,6 @@
 //! Payments to the hash of a known invoice: dispatch by kind, and settling of BOLT 11 invoices.
 
-use lightning_types::payment::{PaymentHash, PaymentPreimage};
+use lightning_types::payment::PaymentHash;
 
 use super::decision::{Answer, Decision};
 use super::hash_payments::{Payment, Refusal, settle_once};
@@ -44,7 +44,7 @@ impl Registry {
         mut invoice: InvoiceRecord,
         payment: &Payment,
     ) -> Result<Decision, Refusal> {
-        let preimage = invoice.preimage.map(PaymentPreimage);
+        let preimage = invoice.preimage;
         let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
         if self.was_settled_by(&invoice, payment)? {
             // LDK may not have carried out the earlier claim.

@@ -1,9 +1,8 @@
 //! Adding invoices.
 
-use bitcoin::hashes::{Hash, sha256};
 use ldk_amp::PaymentAddr;
 use lightning::sign::EntropySource;
-use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
 use super::InvoiceError;
 use super::amp_refusal::Refusal;
@@ -92,12 +91,12 @@ impl Registry {
     }
 
     /// The invoice kind, the payment hash, and the preimage if it is known.
-    fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<[u8; 32]>) {
+    fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<PaymentPreimage>) {
         match purpose {
             Purpose::Once { preimage } => {
-                let preimage = preimage.unwrap_or_else(|| self.keys.get_secure_random_bytes());
-                let hash = sha256::Hash::hash(&preimage).to_byte_array();
-                (InvoiceKind::Bolt11, PaymentHash(hash), Some(preimage))
+                let random = || PaymentPreimage(self.keys.get_secure_random_bytes());
+                let preimage = preimage.unwrap_or_else(random);
+                (InvoiceKind::Bolt11, preimage.into(), Some(preimage))
             }
             Purpose::Hold { hash } => (InvoiceKind::Hold, hash, None),
             Purpose::Amp => {

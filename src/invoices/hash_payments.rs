@@ -181,14 +181,14 @@ pub(super) fn settle_once(
     preimage: PaymentPreimage,
     mut htlcs: Vec<HtlcRecord>,
 ) -> Decision {
-    invoice.preimage = Some(preimage.0);
+    invoice.preimage = Some(preimage);
     invoice.state = InvoiceState::Settled;
     invoice.settle_index = Some(state.next_settle_index());
     invoice.settled_at = Some(unix_seconds());
     for row in &mut htlcs {
         row.state = HtlcState::Settled;
         row.resolved_at = Some(unix_seconds());
-        row.preimage = Some(preimage.0);
+        row.preimage = Some(preimage);
     }
     metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
     tracing::info!(

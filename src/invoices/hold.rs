@@ -45,7 +45,7 @@ impl Registry {
         if let Some(preimage) = invoice.preimage
             && self.was_settled_by(&invoice, payment)?
         {
-            return Ok(Decision::answer(Answer::Claim(PaymentPreimage(preimage))));
+            return Ok(Decision::answer(Answer::Claim(preimage)));
         }
         self.check_payable(&invoice, payment)?;
         if payment.htlcs.is_empty() {
@@ -71,8 +71,8 @@ impl Registry {
     /// [`InvoiceError::NotFound`], [`InvoiceError::StillOpen`], [`InvoiceError::AlreadySettled`],
     /// [`InvoiceError::AlreadyCanceled`]; [`InvoiceError::ClaimDeadline`] if LDK is about to fail
     /// the payment back: it can no longer be claimed, even if the preimage has been revealed.
-    pub async fn settle_hold(&self, preimage: [u8; 32]) -> Result<(), InvoiceError> {
-        let answer = self.settle_held(PaymentPreimage(preimage));
+    pub async fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+        let answer = self.settle_held(preimage);
         if matches!(answer, Ok(()) | Err(InvoiceError::AlreadySettled)) {
             // The client sees both as success (lnd's RPC answers both alike). An empty change: its
             // ticket is durable once the settlement is.

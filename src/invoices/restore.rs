@@ -35,7 +35,7 @@ impl Registry {
             let key = row.key();
             match (row.state, row.preimage) {
                 (HtlcState::Settled, Some(preimage)) => {
-                    self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
+                    self.claim_again(&row, preimage, present.contains(&key));
                 }
                 _ if row.shard.is_none() => held.entry(row.add_index).or_default().push(row),
                 _ if present.contains(&key) => {

@@ -69,7 +69,7 @@ impl Port {
 
 impl InboundHtlcs for Port {
     fn claim(&self, preimage: PaymentPreimage) {
-        self.answer(Answer::Claim(hash_of(&preimage.0)));
+        self.answer(Answer::Claim(preimage.into()));
     }
 
     fn fail(&self, hash: &PaymentHash) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ldk_amp::{HtlcKey, SetId};
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 /// The state of an HTLC or of an AMP set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct HtlcRecord {
     pub claimed: bool,
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     pub shard: Option<ShardRecord>,
-    pub preimage: Option<[u8; 32]>,
+    pub preimage: Option<PaymentPreimage>,
 }
 
 impl HtlcRecord {

@@ -1,7 +1,7 @@
 //! Invoices, and how they are looked up and listed.
 
 use ldk_amp::{PaymentAddr, SetId};
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde::{Deserialize, Serialize};
 
 use super::htlc::{HtlcRecord, SetRecord};
@@ -66,7 +66,7 @@ pub struct InvoiceRecord {
     /// For a spontaneous AMP payment, the hash of the first shard that arrived, as in lnd.
     pub payment_hash: PaymentHash,
     pub payment_addr: PaymentAddr,
-    pub preimage: Option<[u8; 32]>,
+    pub preimage: Option<PaymentPreimage>,
     pub terms: InvoiceTerms,
     /// 0: any amount.
     pub value_msat: u64,

@@ -112,7 +112,7 @@ fn rejects_keysend_with_an_invoices_hash_and_leaves_the_invoice_payable() {
     let scene = Scene::new();
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some(PREIMAGE.0),
+            preimage: Some(PREIMAGE),
         },
         ..NewInvoice::default()
     });

@@ -246,7 +246,7 @@ fn regular_invoice_is_paid_in_parts_with_its_hash() {
     scene.announce_routes([0, 1]);
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some(PREIMAGE.0),
+            preimage: Some(PREIMAGE),
         },
         value_msat: TWO_ROUTES_MSAT,
         ..NewInvoice::default()

@@ -104,7 +104,7 @@ impl Receiver {
     }
 
     pub(crate) fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
-        let settled = self.registry.settle_hold(preimage.0);
+        let settled = self.registry.settle_hold(preimage);
         self.runtime.block_on(settled)
     }
 

@@ -22,7 +22,7 @@ fn first_shard_is_held_until_the_second_settles_both() {
     assert_eq!(scene.outcomes(&[first, second]), [Outcome::Settled; 2]);
     assert_eq!(scene.stored_set(set(1)), settled(100_000, 2));
     for (htlc, shard) in scene.receiver.htlcs(set(1)).iter().zip(&shards) {
-        let own = PaymentPreimage(htlc.preimage.unwrap());
+        let own = htlc.preimage.unwrap();
         assert_eq!(PaymentHash::from(own), shard.hash);
         assert!(htlc.claimed, "LDK has claimed it");
     }

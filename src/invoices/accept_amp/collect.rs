@@ -80,7 +80,7 @@ fn settle(state: &mut State, set_id: SetId, claims: Vec<Claim>) -> Decision {
         if let Some(held) = open.htlcs.get_mut(&claim.key) {
             held.row.state = HtlcState::Settled;
             held.row.resolved_at = Some(now);
-            held.row.preimage = Some(claim.preimage.0);
+            held.row.preimage = Some(claim.preimage);
         }
     }
     let set = SetRecord {

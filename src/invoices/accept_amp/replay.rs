@@ -35,7 +35,7 @@ impl Registry {
         }
         let row = self.store.htlc(&key)?;
         let replay = row.map(|row| match (row.state, row.preimage) {
-            (HtlcState::Settled, Some(preimage)) => Replay::Settled(PaymentPreimage(preimage)),
+            (HtlcState::Settled, Some(preimage)) => Replay::Settled(preimage),
             _ => Replay::Canceled,
         });
         if replay.is_some() {

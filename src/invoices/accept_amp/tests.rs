@@ -42,7 +42,7 @@ async fn holds_shards_until_the_set_is_complete() {
         let key = shard.envelope.key();
         let row = fixture.store.htlc(&key).unwrap();
         let row = row.unwrap();
-        assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
+        assert_eq!(PaymentHash::from(row.preimage.unwrap()), shard.hash());
         assert_eq!(row.custom_records, shard.claimable.custom_records);
         assert!(!row.claimed);
     }

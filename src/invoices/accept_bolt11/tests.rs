@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::invoices::test_payments::{failed, key};
 use crate::invoices::test_registry::{Answer, Fixture, payment, payment_addr};
@@ -104,7 +104,7 @@ async fn payment_hashes_are_unique() {
     let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some([5; 32]),
+            preimage: Some(PaymentPreimage([5; 32])),
         },
         ..NewInvoice::default()
     };

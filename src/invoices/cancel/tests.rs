@@ -1,5 +1,7 @@
 //! Canceling, disabling and deleting invoices, with HTLCs held for them.
 
+use lightning_types::payment::PaymentPreimage;
+
 use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::model::htlc::HtlcState;
@@ -178,7 +180,7 @@ async fn deletes_unpaid_canceled_invoices_with_their_rows() {
     let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some([5; 32]),
+            preimage: Some(PaymentPreimage([5; 32])),
         },
         ..NewInvoice::default()
     };

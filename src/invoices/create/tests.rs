@@ -2,7 +2,7 @@
 
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use lightning_types::routing::{RouteHintHop, RoutingFees};
 
 use super::*;
@@ -159,7 +159,7 @@ async fn created_invoices_decode_to_the_same_values() {
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
         purpose: Purpose::Once {
-            preimage: Some([4; 32]),
+            preimage: Some(PaymentPreimage([4; 32])),
         },
         value_msat: 123_456,
         expiry: Expiry::Seconds(7_200),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ldk_amp::{PaymentAddr, SetId};
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::*;
 use crate::invoices::announcer::EVENT_QUEUE_LEN;
@@ -209,7 +209,7 @@ async fn resuming_by_add_index_shows_the_current_state() {
                 hash: hash_of(&[3; 32]),
             },
             _ => Purpose::Once {
-                preimage: Some([preimage; 32]),
+                preimage: Some(PaymentPreimage([preimage; 32])),
             },
         };
         let new = NewInvoice {
@@ -241,7 +241,11 @@ async fn resuming_by_add_index_shows_the_current_state() {
     ];
     assert_eq!(told, expected);
     // Live events continue where the backlog ended.
-    fixture.registry.settle_hold([3; 32]).await.unwrap();
+    fixture
+        .registry
+        .settle_hold(PaymentPreimage([3; 32]))
+        .await
+        .unwrap();
     assert_eq!(next(&mut events).await, ("settled", 2));
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lightning::util::ser::{BigSize, Writeable};
+use lightning_types::payment::PaymentPreimage;
 
 use crate::invoices::InvoiceView;
 use crate::invoices::decode::DecodedInvoice;
@@ -44,7 +45,7 @@ pub(in crate::rpc) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         .unwrap_or_default();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
-        r_preimage: record.preimage.as_ref().map(bytes).unwrap_or_default(),
+        r_preimage: preimage_bytes(record.preimage),
         r_hash: if record.kind == InvoiceKind::SpontaneousAmp {
             Vec::new()
         } else {
@@ -168,8 +169,13 @@ fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
         set_id: shard.set_id.as_bytes().to_vec(),
         child_index: shard.child_index,
         hash: record.payment_hash.0.to_vec(),
-        preimage: preimage.map(Vec::from).unwrap_or_default(),
+        preimage: preimage_bytes(preimage),
     }
+}
+
+/// An unknown preimage is empty, as in lnd.
+fn preimage_bytes(preimage: Option<PaymentPreimage>) -> Vec<u8> {
+    preimage.map_or_else(Vec::new, |preimage| preimage.0.to_vec())
 }
 
 fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {

@@ -2,6 +2,7 @@
 
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
+use lightning_types::payment::PaymentPreimage;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
@@ -67,7 +68,9 @@ fn purpose(request: &Invoice) -> Result<Purpose, Status> {
     match (request.is_amp, preimage) {
         (true, Some(_)) => Err(refused("preimage set on AMP invoice")),
         (true, None) => Ok(Purpose::Amp),
-        (false, preimage) => Ok(Purpose::Once { preimage }),
+        (false, preimage) => Ok(Purpose::Once {
+            preimage: preimage.map(PaymentPreimage),
+        }),
     }
 }
 

@@ -25,7 +25,7 @@ impl Change for PutInvoice {
             i.kind.number(),
             i.payment_hash.0,
             i.payment_addr.as_bytes(),
-            i.preimage,
+            i.preimage.map(|preimage| preimage.0),
             json(&i.terms)?,
             signed(i.value_msat),
             signed(i.created_at),
@@ -134,7 +134,7 @@ impl Change for PutHtlc {
             json(&h.custom_records)?,
             h.shard.as_ref().map(|s| s.share),
             h.shard.as_ref().map(|s| s.child_index),
-            h.preimage,
+            h.preimage.map(|preimage| preimage.0),
             h.shard.as_ref().map(|s| s.ephemeral_key),
         ])
         .map(|_| ())

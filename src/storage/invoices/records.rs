@@ -2,7 +2,7 @@
 
 use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use rusqlite::Row;
 
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
@@ -15,7 +15,7 @@ pub(super) fn invoice_record(row: &Row<'_>) -> rusqlite::Result<InvoiceRecord> {
         kind: InvoiceKind::of(row.get("kind")?)?,
         payment_hash: PaymentHash(array(row, "payment_hash")?),
         payment_addr: PaymentAddr::from_bytes(array(row, "payment_addr")?),
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
         terms: parse(&row.get::<_, String>("terms")?)?,
         value_msat: unsigned(row.get("value_msat")?),
         created_at: unsigned(row.get("created_at")?),
@@ -56,7 +56,7 @@ pub(super) fn htlc_record(row: &Row<'_>) -> rusqlite::Result<HtlcRecord> {
         claimed: row.get("claimed")?,
         custom_records: parse(&row.get::<_, String>("custom_records")?)?,
         shard: shard_record(row)?,
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
 use super::*;
@@ -138,7 +138,7 @@ prop_compose! {
             kind: if amp { InvoiceKind::SpontaneousAmp } else { InvoiceKind::Bolt11 },
             payment_hash: PaymentHash(hash),
             payment_addr: PaymentAddr::from_bytes(addr),
-            preimage,
+            preimage: preimage.map(PaymentPreimage),
             terms,
             value_msat: numbers[0],
             created_at: numbers[1],
@@ -180,7 +180,7 @@ prop_compose! {
                 child_index,
                 ephemeral_key: [key; 33],
             }),
-            preimage,
+            preimage: preimage.map(PaymentPreimage),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use ldk_amp::{PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde_json::Value;
 
 use super::*;
@@ -74,7 +74,7 @@ fn record(json: &Value) -> InvoiceRecord {
             InvoiceKind::Keysend => preimage.unwrap(),
             _ => addr,
         }),
-        preimage,
+        preimage: preimage.map(PaymentPreimage),
         terms: InvoiceTerms {
             memo: text(&json["memo"]),
             description_hash: bytes_32(&json["description_hash"]),
@@ -127,7 +127,9 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
             child_index: number_32(&amp["child_index"]),
             ephemeral_key: [2; 33],
         }),
-        preimage: bytes_32(&amp["preimage"]).or_else(|| bytes_32(&invoice["r_preimage"])),
+        preimage: bytes_32(&amp["preimage"])
+            .or_else(|| bytes_32(&invoice["r_preimage"]))
+            .map(PaymentPreimage),
     }
 }
 

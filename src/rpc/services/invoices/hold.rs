@@ -1,6 +1,6 @@
 //! AddHoldInvoice, SettleInvoice.
 
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tonic::Status;
 
 use super::change::change_error;
@@ -60,10 +60,11 @@ pub(super) async fn settle(
     }
 }
 
-fn preimage(bytes: &[u8]) -> Result<[u8; 32], Status> {
+fn preimage(bytes: &[u8]) -> Result<PaymentPreimage, Status> {
     let length = bytes.len();
     bytes
         .try_into()
+        .map(PaymentPreimage)
         .map_err(|_| refused(format!("invalid preimage length of {length}, want 32")))
 }
 
