@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -20,13 +21,13 @@ pub struct AttemptRecord {
     pub attempt_id: u64,
     pub payment_index: u64,
     /// Payment hash of this HTLC; AMP shards each have their own.
-    pub payment_hash: [u8; 32],
+    pub payment_hash: PaymentHash,
     /// Share and child index of an AMP shard.
     pub shard: Option<(Zeroizing<[u8; 32]>, u32)>,
     pub state: AttemptState,
     pub attempt_time_ns: u64,
     pub resolve_time_ns: Option<u64>,
-    pub preimage: Option<[u8; 32]>,
+    pub preimage: Option<PaymentPreimage>,
     pub route: Vec<HopRecord>,
     pub failure: Option<AttemptFailure>,
 }
@@ -81,4 +82,69 @@ pub struct AttemptFailure {
     pub source_index: u32,
     /// Block height at the time of the failure.
     pub height: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+
+    /// A stored route: a plain hop, and a receiver with a custom record.
+    const ROUTE: &str = concat!(
+        r#"[{"node_id":"02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619","#,
+        r#""scid":7,"amt_to_forward_msat":50000,"fee_msat":10,"expiry":900,"cltv_delta":40},"#,
+        r#"{"node_id":"02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619","#,
+        r#""scid":8,"amt_to_forward_msat":50000,"fee_msat":0,"expiry":900,"cltv_delta":0,"#,
+        r#""custom_records":{"65536":[1]}}]"#,
+    );
+
+    #[test]
+    fn routes_keep_their_stored_form() {
+        let hop = HopRecord {
+            node_id: NODE.into(),
+            scid: 7,
+            amt_to_forward_msat: 50_000,
+            fee_msat: 10,
+            expiry: 900,
+            cltv_delta: 40,
+            custom_records: BTreeMap::new(),
+        };
+        let last = HopRecord {
+            scid: 8,
+            fee_msat: 0,
+            cltv_delta: 0,
+            custom_records: BTreeMap::from([(65_536, vec![1])]),
+            ..hop.clone()
+        };
+        let route = vec![hop, last];
+        assert_eq!(serde_json::to_string(&route).unwrap(), ROUTE);
+        assert_eq!(
+            serde_json::from_str::<Vec<HopRecord>>(ROUTE).unwrap(),
+            route
+        );
+    }
+
+    #[test]
+    fn failures_keep_their_stored_form() {
+        let failure = AttemptFailure {
+            by_receiver: true,
+            timed_out: false,
+            invalid_payload: false,
+            source_index: 2,
+            height: 800,
+        };
+        let stored = concat!(
+            r#"{"by_receiver":true,"timed_out":false,"invalid_payload":false,"#,
+            r#""source_index":2,"height":800}"#,
+        );
+        assert_eq!(serde_json::to_string(&failure).unwrap(), stored);
+        let early = r#"{"by_receiver":true,"source_index":2,"height":800}"#;
+        for text in [stored, early] {
+            assert_eq!(
+                serde_json::from_str::<AttemptFailure>(text).unwrap(),
+                failure
+            );
+        }
+    }
 }

@@ -155,3 +155,33 @@ pub struct Settlement {
     /// The settled set; `None` if the whole invoice was settled.
     pub set_id: Option<SetId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_keep_their_stored_form() {
+        let plain = concat!(
+            r#"{"memo":"tea","description_hash":null,"payment_request":"lnbcrt1","expiry":3600,"#,
+            r#""cltv_delta":80,"private":false}"#,
+        );
+        let hashed = concat!(
+            r#"{"memo":"","description_hash":[8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,8,"#,
+            r#"8,8,8,8,8,8],"payment_request":"lnbcrt1","expiry":3600,"cltv_delta":80,"#,
+            r#""private":true}"#,
+        );
+        let terms = |hash: Option<[u8; 32]>| InvoiceTerms {
+            memo: hash.map_or("tea", |_| "").into(),
+            description_hash: hash,
+            payment_request: "lnbcrt1".into(),
+            expiry: 3_600,
+            cltv_delta: 80,
+            private: hash.is_some(),
+        };
+        for (stored, terms) in [(plain, terms(None)), (hashed, terms(Some([8; 32])))] {
+            assert_eq!(serde_json::to_string(&terms).unwrap(), stored);
+            assert_eq!(serde_json::from_str::<InvoiceTerms>(stored).unwrap(), terms);
+        }
+    }
+}

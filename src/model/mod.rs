@@ -8,4 +8,5 @@ pub mod attempt;
 pub mod forward;
 pub mod htlc;
 pub mod invoice;
+mod json;
 pub mod payment;

@@ -145,7 +145,7 @@ impl Payments {
     ) {
         self.store_attempt(progress, attempt.attempt_id);
         crash_points::when_stored(Point::AttemptStored, || self.store.flush());
-        let id = ids::of(&attempt.hash.0, attempt.attempt_id);
+        let id = ids::of(&attempt.hash, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
         let sent = onion_fields(&active.template, attempt.shard.clone())
             .ok_or_else(|| "cannot build the onion".to_owned())

@@ -30,7 +30,7 @@ impl Payments {
         let mut progress = lock(&active.progress);
         if progress
             .lifecycle
-            .settled(attempt_id, preimage.0, now_ns())
+            .settled(attempt_id, *preimage, now_ns())
             .is_some()
         {
             self.store_attempt(&progress, attempt_id);

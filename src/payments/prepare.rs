@@ -86,7 +86,7 @@ fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms
         destination: payment.destination.serialize().to_lower_hex_string(),
         amount_msat: payment.amount_msat,
         payment_request: invoice.map_or_else(String::new, |invoice| invoice.payment_request),
-        payment_addr: payment_addr.map(PaymentAddr::to_bytes),
+        payment_addr,
         route_hints: hints::to_records(&payment.route_hints),
         custom_records: payment.custom_records,
         fee_limit_msat: limits.fee_limit_msat,

@@ -17,7 +17,6 @@ use crate::invoices::decode::DecodedInvoice;
 use crate::model::attempt::AttemptState;
 use crate::model::payment::{FailureReason, PaymentRecord};
 use crate::storage::StorageError;
-use ldk_amp::PaymentAddr;
 
 /// Seconds after startup during which "no route" may mean that channels are not usable yet.
 const STARTUP_GRACE_SECONDS: u64 = 30;
@@ -121,7 +120,7 @@ fn recipient(record: &PaymentRecord) -> Result<Recipient, &'static str> {
     }
     Ok(Recipient {
         destination: parse_key(&terms.destination).ok_or("its destination")?,
-        payment_addr: terms.payment_addr.map(PaymentAddr::from_bytes),
+        payment_addr: terms.payment_addr,
         metadata,
         route_hints,
     })

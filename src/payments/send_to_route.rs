@@ -91,7 +91,7 @@ impl RouteAttempt {
         PaymentTerms {
             destination: self.route.destination(),
             amount_msat: mpp.map_or(amount, |mpp| mpp.total_msat),
-            payment_addr: mpp.map(|mpp| mpp.payment_addr.to_bytes()),
+            payment_addr: mpp.map(|mpp| mpp.payment_addr),
             max_parts: u32::MAX,
             by_route: true,
             ..PaymentTerms::default()
@@ -107,7 +107,7 @@ impl RouteAttempt {
         AttemptRecord {
             attempt_id,
             payment_index,
-            payment_hash: self.payment_hash.0,
+            payment_hash: self.payment_hash,
             shard: self.amp.as_ref().map(shard),
             state: AttemptState::InFlight,
             attempt_time_ns: now_ns(),
@@ -227,7 +227,7 @@ impl Payments {
         let row = attempt.row(attempt_id, progress.lifecycle.record.payment_index);
         progress.lifecycle.add_given(row, attempt.skip_temp_err);
         self.store_attempt(&progress, attempt_id);
-        let id = ids::of(&attempt.payment_hash.0, attempt_id);
+        let id = ids::of(&attempt.payment_hash, attempt_id);
         self.register(id, active, attempt_id);
         let sent = self
             .outbound

@@ -1,5 +1,6 @@
 //! Outgoing payments and their attempts.
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
@@ -31,7 +32,7 @@ impl Change for PutPayment {
             signed(p.created_at_ns),
             p.state.number(),
             p.failure_reason.number(),
-            p.preimage,
+            p.preimage.map(|preimage| preimage.0),
             p.root.as_deref(),
             json(&p.terms)?,
         ])
@@ -72,13 +73,13 @@ impl Change for PutAttempt {
         .execute(params![
             signed(a.attempt_id),
             signed(a.payment_index),
-            a.payment_hash,
+            a.payment_hash.0,
             a.shard.as_ref().map(|(share, _)| &**share),
             a.shard.as_ref().map(|(_, index)| index),
             a.state.number(),
             signed(a.attempt_time_ns),
             a.resolve_time_ns.map(signed),
-            a.preimage,
+            a.preimage.map(|preimage| preimage.0),
             json(&a.route)?,
             failure,
         ])
@@ -159,7 +160,7 @@ fn payment_record(row: &Row<'_>) -> rusqlite::Result<PaymentRecord> {
         created_at_ns: unsigned(row.get("created_at_ns")?),
         state: PaymentState::of(row.get("state")?)?,
         failure_reason: FailureReason::of(row.get("failure_reason")?)?,
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
         root: optional_array(row, "root")?.map(Zeroizing::new),
         terms: parse(&row.get::<_, String>("terms")?)?,
     })
@@ -171,12 +172,12 @@ fn attempt_record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
     Ok(AttemptRecord {
         attempt_id: unsigned(row.get("attempt_id")?),
         payment_index: unsigned(row.get("payment_index")?),
-        payment_hash: array(row, "payment_hash")?,
+        payment_hash: PaymentHash(array(row, "payment_hash")?),
         shard: share.zip(index),
         state: AttemptState::of(row.get("state")?)?,
         attempt_time_ns: unsigned(row.get("attempt_time_ns")?),
         resolve_time_ns: row.get::<_, Option<i64>>("resolve_time_ns")?.map(unsigned),
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
         route: parse(&row.get::<_, String>("route")?)?,
         failure: row
             .get::<_, Option<String>>("failure")?

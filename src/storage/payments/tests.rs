@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::PaymentAddr;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
 use super::*;
@@ -31,7 +33,7 @@ fn attempt(attempt_id: u64, payment_index: u64) -> AttemptRecord {
     AttemptRecord {
         attempt_id,
         payment_index,
-        payment_hash: [3; 32],
+        payment_hash: PaymentHash([3; 32]),
         shard: None,
         state: AttemptState::InFlight,
         attempt_time_ns: 1,
@@ -83,7 +85,7 @@ prop_compose! {
             amount_msat: numbers[0],
             fee_limit_msat: numbers[1],
             payment_request,
-            payment_addr,
+            payment_addr: payment_addr.map(PaymentAddr::from_bytes),
             final_cltv_delta: small[0],
             cltv_limit: small[1],
             max_parts: small[2],
@@ -109,7 +111,7 @@ prop_compose! {
             created_at_ns,
             state: PaymentState::of(state).unwrap(),
             failure_reason: FailureReason::of(reason).unwrap(),
-            preimage,
+            preimage: preimage.map(PaymentPreimage),
             root: root.map(Zeroizing::new),
             terms,
         }
@@ -130,7 +132,7 @@ proptest! {
         attempt.shard = shard.map(|(share, index)| (Zeroizing::new(share), index));
         attempt.state = AttemptState::of(state).unwrap();
         (attempt.attempt_time_ns, attempt.resolve_time_ns) = times;
-        attempt.preimage = preimage;
+        attempt.preimage = preimage.map(PaymentPreimage);
         attempt.route = hops.iter().map(|hop| HopRecord {
             node_id: "02".into(),
             scid: hop[0],
