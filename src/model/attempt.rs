@@ -49,7 +49,7 @@ impl AttemptRecord {
 /// A hop of a route, as the sender sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRecord {
-    /// 33 bytes in hex.
+    /// 33 bytes in hex. Text, because it is only shown, and lists have many of them.
     pub node_id: String,
     pub scid: u64,
     /// Amount that this hop's node forwards after deducting its fee (BOLT 4: `amt_to_forward`); for

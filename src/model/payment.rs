@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bitcoin::secp256k1::PublicKey;
 use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentPreimage;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,9 @@ pub enum FailureReason {
 /// The parameters of a payment request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentTerms {
-    /// 33 bytes in hex.
-    pub destination: String,
+    /// `None` if the stored key is damaged.
+    #[serde(with = "json::node_key")]
+    pub destination: Option<PublicKey>,
     pub amount_msat: u64,
     /// Maximum total routing fee.
     pub fee_limit_msat: u64,
@@ -51,8 +53,8 @@ pub struct PaymentTerms {
     pub max_shard_msat: u64,
     /// Short channel ids; empty for any channel.
     pub outgoing_channels: Vec<u64>,
-    /// 33 bytes in hex.
-    pub last_hop: Option<String>,
+    #[serde(default, with = "json::optional_node_key")]
+    pub last_hop: Option<PublicKey>,
     /// Additional route hints from the API client; the invoice's hints are in its text.
     #[serde(default)]
     pub route_hints: Vec<Vec<HintHopRecord>>,
@@ -68,8 +70,9 @@ pub struct PaymentTerms {
 /// A hop of a route hint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HintHopRecord {
-    /// 33 bytes in hex.
-    pub node_id: String,
+    /// `None` if the stored key is damaged.
+    #[serde(with = "json::node_key")]
+    pub node_id: Option<PublicKey>,
     pub scid: u64,
     pub fee_base_msat: u32,
     /// Millionths of the amount.
@@ -150,11 +153,15 @@ mod tests {
         r#""outgoing_channels":[],"last_hop":null,"custom_records":{},"deadline":1700000060}"#,
     );
 
+    fn key(hex: &str) -> PublicKey {
+        hex.parse().unwrap()
+    }
+
     fn full() -> PaymentTerms {
         let mut addr = std::array::from_fn(|n| n as u8);
         addr[31] = 255;
         PaymentTerms {
-            destination: DESTINATION.into(),
+            destination: Some(key(DESTINATION)),
             amount_msat: 50_000,
             fee_limit_msat: 2_500,
             payment_request: "lnbcrt1".into(),
@@ -164,9 +171,9 @@ mod tests {
             max_parts: 16,
             max_shard_msat: 10_000,
             outgoing_channels: vec![7, u64::MAX],
-            last_hop: Some(LAST_HOP.into()),
+            last_hop: Some(key(LAST_HOP)),
             route_hints: vec![vec![HintHopRecord {
-                node_id: LAST_HOP.into(),
+                node_id: Some(key(LAST_HOP)),
                 scid: 9,
                 fee_base_msat: 1_000,
                 fee_ppm: 1,
@@ -185,9 +192,26 @@ mod tests {
     }
 
     #[test]
+    fn damaged_keys_do_not_make_terms_unreadable() {
+        let damaged = FULL
+            .replace(DESTINATION, "not a key")
+            .replace(LAST_HOP, "02ee");
+        let read: PaymentTerms = serde_json::from_str(&damaged).unwrap();
+        let mut expected = full();
+        (expected.destination, expected.last_hop) = (None, None);
+        expected.route_hints[0][0].node_id = None;
+        assert_eq!(read, expected);
+        let written = serde_json::to_string(&read).unwrap();
+        assert_eq!(
+            serde_json::from_str::<PaymentTerms>(&written).unwrap(),
+            read
+        );
+    }
+
+    #[test]
     fn reads_terms_of_earlier_versions() {
         let expected = PaymentTerms {
-            destination: DESTINATION.into(),
+            destination: Some(key(DESTINATION)),
             amount_msat: 50_000,
             fee_limit_msat: 2_500,
             final_cltv_delta: 80,

@@ -76,11 +76,9 @@ impl GivenRoute {
         self.hops.last().map_or(0, |hop| hop.forward_msat)
     }
 
-    /// The receiver's public key in hex.
-    pub(super) fn destination(&self) -> String {
-        let last = self.hops.last();
-        last.map(|hop| hop.node.serialize().to_lower_hex_string())
-            .unwrap_or_default()
+    /// The receiver's public key.
+    pub(super) fn destination(&self) -> Option<PublicKey> {
+        self.hops.last().map(|hop| hop.node)
     }
 
     pub(super) fn first(&self) -> Result<&GivenHop, RouteError> {

@@ -9,7 +9,6 @@ use lightning::ln::channelmanager::PaymentId;
 use super::active::{Active, Recipient};
 use super::clock::{now, now_ns};
 use super::lifecycle::Lifecycle;
-use super::node_key::parse_key;
 use super::registry::Payments;
 use super::sync::lock;
 use super::{hints, ids};
@@ -119,7 +118,7 @@ fn recipient(record: &PaymentRecord) -> Result<Recipient, &'static str> {
         return Err("no payment address");
     }
     Ok(Recipient {
-        destination: parse_key(&terms.destination).ok_or("its destination")?,
+        destination: terms.destination.ok_or("its destination")?,
         payment_addr: terms.payment_addr,
         metadata,
         route_hints,
