@@ -14,7 +14,7 @@ pub enum AttemptState {
     Failed,
 }
 
-/// A row of `attempts`.
+/// An attempt.
 #[derive(Clone)]
 pub struct AttemptRecord {
     /// Attempt id, counted from 1.

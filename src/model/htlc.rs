@@ -15,7 +15,7 @@ pub enum HtlcState {
     Canceled,
 }
 
-/// A row of `htlcs`.
+/// An incoming HTLC that pays an invoice.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HtlcRecord {
     pub channel_id: ChannelId,
@@ -90,7 +90,7 @@ impl std::fmt::Debug for ShardRecord {
     }
 }
 
-/// A row of `amp_sets`.
+/// An AMP set: the HTLCs of one payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetRecord {
     pub set_id: SetId,

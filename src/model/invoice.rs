@@ -57,7 +57,7 @@ pub struct InvoiceTerms {
     pub private: bool,
 }
 
-/// A row of `invoices`.
+/// An invoice.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvoiceRecord {
     /// Number of the invoice, counted from 1 in order of creation.

@@ -81,7 +81,7 @@ pub struct HintHopRecord {
     pub cltv_delta: u16,
 }
 
-/// A row of `payments`.
+/// An outgoing payment.
 #[derive(Clone)]
 pub struct PaymentRecord {
     /// Payment index, counted from 1.
