@@ -42,7 +42,11 @@ async fn invoice_settles_once() {
 async fn rejects_payments_that_do_not_match_the_invoice() {
     let fixture = Fixture::new();
     let invoice = invoice(&fixture, 100).await;
-    assert_eq!(fixture.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
+    assert_eq!(
+        fixture.pay(PaymentHash([9; 32]), &[1], 100),
+        failed(PaymentHash([9; 32])),
+        "unknown"
+    );
     let hash = invoice.payment_hash;
     assert_eq!(fixture.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
@@ -54,8 +58,16 @@ async fn rejects_payments_that_do_not_match_the_invoice() {
     (canceled.payment_addr, canceled.state) = (payment_addr(3), InvoiceState::Canceled);
     fixture.store.submit(PutInvoice(canceled));
     fixture.store.flush();
-    assert_eq!(fixture.pay([2; 32], &[3], 100), failed([2; 32]), "expired");
-    assert_eq!(fixture.pay([3; 32], &[4], 100), failed([3; 32]), "canceled");
+    assert_eq!(
+        fixture.pay(PaymentHash([2; 32]), &[3], 100),
+        failed(PaymentHash([2; 32])),
+        "expired"
+    );
+    assert_eq!(
+        fixture.pay(PaymentHash([3; 32]), &[4], 100),
+        failed(PaymentHash([3; 32])),
+        "canceled"
+    );
 }
 
 #[tokio::test]

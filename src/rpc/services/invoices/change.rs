@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(refusal("1122"), "invalid hash string length of 4, want 64");
         assert!(refusal(&"xy".repeat(32)).starts_with("invalid hash: "));
         assert!(refusal(&"ä".repeat(32)).starts_with("invalid hash: "));
-        assert_eq!(invoice_hash(&"11".repeat(32)).unwrap(), [0x11; 32]);
+        assert_eq!(
+            invoice_hash(&"11".repeat(32)).unwrap(),
+            PaymentHash([0x11; 32])
+        );
     }
 
     #[test]
