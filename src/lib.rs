@@ -8,6 +8,7 @@
 //! * [`payments`] (sending), [`invoices`] (receiving) and [`channels`];
 //! * [`peers`] and [`channel_messages`], [`routing`], [`wallet`], [`chain`] (bitcoind), and [`storage`]
 //!   (SQLite, one writer);
+//! * [`model`]: invoices, HTLCs, payments and forwards as plain data;
 //! * [`clock`], [`config`], [`logging`], [`log_levels`], [`open_files`], [`panics`], [`rates`],
 //!   [`signals`], and LDK's types with this node's parameters in [`ldk`].
 //!
@@ -28,6 +29,7 @@ pub mod invoices;
 pub mod ldk;
 pub mod log_levels;
 pub mod logging;
+pub mod model;
 pub mod node;
 pub mod open_files;
 pub mod panics;

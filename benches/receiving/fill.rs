@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ampd::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, PutHtlc,
-    PutInvoice, PutSet, SetRecord, ShardRecord,
-};
+use ampd::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use ampd::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use ampd::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
+use ldk_amp::{PaymentAddr, SetId};
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 /// The size of the history.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +54,13 @@ pub(crate) fn bytes(what: &str, n: u64) -> [u8; 32] {
 }
 
 /// The payment hash of the invoice with this add index; a BOLT 11 invoice if it is even.
-pub(crate) fn invoice_hash(add_index: u64) -> [u8; 32] {
-    bytes("invoice", add_index)
+pub(crate) fn invoice_hash(add_index: u64) -> PaymentHash {
+    PaymentHash(bytes("invoice", add_index))
 }
 
 /// The payment address of the static invoice.
-pub(crate) fn static_addr() -> [u8; 32] {
-    bytes("addr", STATIC)
+pub(crate) fn static_addr() -> PaymentAddr {
+    PaymentAddr::from_bytes(bytes("addr", STATIC))
 }
 
 /// The add index of the static invoice, the first one.
@@ -110,10 +112,10 @@ impl Writer {
             }
         } else {
             batch.push(Box::new(PutInvoice(record)));
-            let set_id = bytes("set", add_index);
+            let set_id = SetId::from_bytes(bytes("set", add_index));
             batch.push(self.set(add_index, set_id, amt_msat, add_index));
             for _ in 0..PARTS {
-                let hash = bytes("shard", self.htlcs);
+                let hash = PaymentHash(bytes("shard", self.htlcs));
                 batch.push(self.htlc(add_index, hash, Some(set_id)));
             }
         }
@@ -121,16 +123,16 @@ impl Writer {
 
     fn static_payment(&mut self, batch: &mut Vec<Box<dyn Change>>, moment: u64) {
         self.static_payments += 1;
-        let set_id = bytes("static set", self.static_payments);
+        let set_id = SetId::from_bytes(bytes("static set", self.static_payments));
         batch.push(self.set(STATIC, set_id, amount(self.htlcs), moment));
-        let hash = bytes("shard", self.htlcs);
+        let hash = PaymentHash(bytes("shard", self.htlcs));
         batch.push(self.htlc(STATIC, hash, Some(set_id)));
     }
 
     fn set(
         &mut self,
         add_index: u64,
-        set_id: [u8; 32],
+        set_id: SetId,
         amt_paid_msat: u64,
         moment: u64,
     ) -> Box<dyn Change> {
@@ -148,14 +150,14 @@ impl Writer {
     fn htlc(
         &mut self,
         add_index: u64,
-        payment_hash: [u8; 32],
-        set_id: Option<[u8; 32]>,
+        payment_hash: PaymentHash,
+        set_id: Option<SetId>,
     ) -> Box<dyn Change> {
         self.htlcs += 1;
         let n = self.htlcs;
         let message = format!("payment {n}, for the tea").into_bytes();
         Box::new(PutHtlc(HtlcRecord {
-            channel_id: bytes("channel", n % CHANNELS),
+            channel_id: ChannelId(bytes("channel", n % CHANNELS)),
             htlc_id: n / CHANNELS,
             add_index,
             payment_hash,
@@ -176,7 +178,7 @@ impl Writer {
                 child_index: 0,
                 ephemeral_key: [2; 33],
             }),
-            preimage: Some(bytes("preimage", n)),
+            preimage: Some(PaymentPreimage(bytes("preimage", n))),
         }))
     }
 }
@@ -191,8 +193,9 @@ fn invoice(add_index: u64) -> InvoiceRecord {
         add_index,
         kind,
         payment_hash: invoice_hash(add_index),
-        payment_addr: bytes("addr", add_index),
-        preimage: (kind == InvoiceKind::Bolt11).then(|| bytes("preimage of", add_index)),
+        payment_addr: PaymentAddr::from_bytes(bytes("addr", add_index)),
+        preimage: (kind == InvoiceKind::Bolt11)
+            .then(|| PaymentPreimage(bytes("preimage of", add_index))),
         terms: InvoiceTerms {
             memo: format!("tea, number {add_index}"),
             payment_request: REQUEST.to_owned(),

@@ -9,8 +9,8 @@ use ampd::invoices::{
     Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
 };
 use ampd::ldk::KeysManager;
+use ampd::model::invoice::{HtlcSelection, InvoiceRef};
 use ampd::storage::Store;
-use ampd::storage::invoices::{HtlcSelection, InvoiceRef};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
@@ -192,7 +192,7 @@ impl Fixture {
         let key = SecretKey::from_slice(&bytes("ephemeral", n))?;
         let envelope = Envelope {
             mpp: Some(MppRecord {
-                payment_addr: PaymentAddr::from_bytes(fill::static_addr()),
+                payment_addr: fill::static_addr(),
                 total_msat: amount_msat,
             }),
             amp: AmpRecord {

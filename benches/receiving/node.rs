@@ -99,7 +99,7 @@ async fn add_invoice(api: &Api) -> Result<Duration> {
 async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
     let hash = invoice_hash(history.ordinary(n as u64));
     let request = LookupInvoiceMsg {
-        invoice_ref: Some(InvoiceRef::PaymentHash(hash.to_vec())),
+        invoice_ref: Some(InvoiceRef::PaymentHash(hash.0.to_vec())),
         ..Default::default()
     };
     let mut service = api.invoices.clone();
@@ -135,7 +135,7 @@ async fn resume(api: &Api) -> Result<()> {
 
 /// Exports all payments of the static invoice as CSV.
 async fn export(api: &Api, payments: u64) -> Result<()> {
-    let name = Some(Name::PaymentAddr(static_addr().to_vec()));
+    let name = Some(Name::PaymentAddr(static_addr().as_bytes().to_vec()));
     let request = ExportInvoicePaymentsRequest {
         invoice: Some(InvoiceReference { name }),
         ..Default::default()

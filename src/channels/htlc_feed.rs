@@ -8,7 +8,7 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::PaymentPreimage;
 use tokio::sync::broadcast;
 
-use super::rows::now_ns;
+use crate::clock::unix_nanos;
 
 /// The number of events that may be queued for a slow subscriber.
 const EVENT_QUEUE_LEN: usize = 4_096;
@@ -130,7 +130,7 @@ impl HtlcFeed {
         step: HtlcStep,
     ) {
         let _ = self.events.send(HtlcEvent {
-            at_ns: now_ns(),
+            at_ns: unix_nanos(),
             kind,
             incoming_scid,
             outgoing_scid,

@@ -24,7 +24,6 @@ pub mod open;
 pub mod pending;
 mod pending_decisions;
 pub mod policy;
-mod rows;
 pub mod strangers;
 #[cfg(test)]
 pub(crate) mod test_node;

@@ -1,13 +1,13 @@
 //! Payments to the hash of a known invoice: dispatch by kind, and settling of BOLT 11 invoices.
 
-use lightning_types::payment::{PaymentHash, PaymentPreimage};
+use lightning_types::payment::PaymentHash;
 
 use super::decision::{Answer, Decision};
 use super::hash_payments::{Payment, Refusal, settle_once};
 use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use super::state::State;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
 
 impl Registry {
     /// Decides about a payment to an invoice's payment hash, and carries the decision out.
@@ -26,7 +26,7 @@ impl Registry {
         hash: &PaymentHash,
         payment: &Payment,
     ) -> Result<Decision, Refusal> {
-        let invoice = self.find_by_hash(state, &hash.0)?;
+        let invoice = self.find_by_hash(state, hash)?;
         let invoice = invoice.ok_or(Refusal::InvoiceNotFound)?;
         match invoice.kind {
             InvoiceKind::Bolt11 => self.pay_bolt11(state, invoice, payment),
@@ -44,7 +44,7 @@ impl Registry {
         mut invoice: InvoiceRecord,
         payment: &Payment,
     ) -> Result<Decision, Refusal> {
-        let preimage = invoice.preimage.map(PaymentPreimage);
+        let preimage = invoice.preimage;
         let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
         if self.was_settled_by(&invoice, payment)? {
             // LDK may not have carried out the earlier claim.

@@ -3,7 +3,8 @@
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 
 use super::inbound_htlcs::IncomingHtlc;
-use crate::storage::invoices::{HtlcRecord, InvoiceRecord};
+use crate::model::htlc::HtlcRecord;
+use crate::model::invoice::InvoiceRecord;
 use ldk_amp::HtlcKey;
 
 /// An accepted hold invoice with the rows of its HTLCs.

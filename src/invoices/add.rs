@@ -1,8 +1,8 @@
 //! Adding invoices.
 
-use bitcoin::hashes::{Hash, sha256};
+use ldk_amp::PaymentAddr;
 use lightning::sign::EntropySource;
-use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
 use super::InvoiceError;
 use super::amp_refusal::Refusal;
@@ -13,7 +13,7 @@ use super::fail_back::fail_back;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 use crate::storage::{Health, Ticket};
 
 impl Registry {
@@ -46,8 +46,8 @@ impl Registry {
         let record = InvoiceRecord {
             add_index: state.next_add_index(),
             kind,
-            payment_hash: hash.0,
-            payment_addr: secret.0,
+            payment_hash: hash,
+            payment_addr: PaymentAddr::from_bytes(secret.0),
             preimage,
             terms: InvoiceTerms {
                 memo: new.memo,
@@ -80,7 +80,7 @@ impl Registry {
             let failed = fail_back(state, &[(set_id, vec![key])], Refusal::Canceled);
             self.carry_out(state, failed);
         }
-        let Some(other) = self.find_by_hash(state, &hash.0)? else {
+        let Some(other) = self.find_by_hash(state, hash)? else {
             return Ok(Decision::default());
         };
         if other.kind != InvoiceKind::SpontaneousAmp || other.expires_at.is_none() {
@@ -91,14 +91,14 @@ impl Registry {
     }
 
     /// The invoice kind, the payment hash, and the preimage if it is known.
-    fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<[u8; 32]>) {
+    fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<PaymentPreimage>) {
         match purpose {
             Purpose::Once { preimage } => {
-                let preimage = preimage.unwrap_or_else(|| self.keys.get_secure_random_bytes());
-                let hash = sha256::Hash::hash(&preimage).to_byte_array();
-                (InvoiceKind::Bolt11, PaymentHash(hash), Some(preimage))
+                let random = || PaymentPreimage(self.keys.get_secure_random_bytes());
+                let preimage = preimage.unwrap_or_else(random);
+                (InvoiceKind::Bolt11, preimage.into(), Some(preimage))
             }
-            Purpose::Hold { hash } => (InvoiceKind::Hold, PaymentHash(hash), None),
+            Purpose::Hold { hash } => (InvoiceKind::Hold, hash, None),
             Purpose::Amp => {
                 let name = self.keys.get_secure_random_bytes();
                 (InvoiceKind::Amp, PaymentHash(name), None)

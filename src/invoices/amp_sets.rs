@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::InvoiceRecord;
 use ldk_amp::Envelope;
 use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
 
@@ -21,7 +22,7 @@ impl Held {
     fn set_htlc(&self) -> SetHtlc {
         SetHtlc {
             key: self.envelope.key(),
-            payment_hash: PaymentHash(self.row.payment_hash),
+            payment_hash: self.row.payment_hash,
             amount_msat: self.row.amount_msat,
             share: self.envelope.amp.share.clone(),
             child_index: self.envelope.amp.child_index,
@@ -65,7 +66,7 @@ impl OpenSet {
     /// The row of this set, which is not settled.
     pub(super) fn row(&self, state: HtlcState) -> SetRecord {
         SetRecord {
-            set_id: self.set.set_id().to_bytes(),
+            set_id: self.set.set_id(),
             add_index: self.invoice.add_index,
             state,
             settle_index: None,
@@ -191,7 +192,7 @@ impl OpenSets {
 
     fn insert(&mut self, set_id: SetId, held: Held) {
         let key = held.envelope.key();
-        let hash = PaymentHash(held.row.payment_hash);
+        let hash = held.row.payment_hash;
         if let Some(open) = self.sets.get_mut(&set_id)
             && open.htlcs.insert(key, held).is_none()
         {
@@ -202,7 +203,7 @@ impl OpenSets {
     }
 
     fn uncount(&mut self, key: &HtlcKey, held: &Held) {
-        let hash = PaymentHash(held.row.payment_hash);
+        let hash = held.row.payment_hash;
         if self.find(&hash).is_some_and(|(_, other)| other == *key) {
             self.by_hash.remove(&hash);
         }

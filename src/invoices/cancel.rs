@@ -12,10 +12,10 @@ use super::fail_back::release;
 use super::hold::cancel_hold;
 use super::registry::Registry;
 use super::state::State;
-use super::{InvoiceError, InvoiceRef, InvoiceView};
-use crate::storage::invoices::{
-    DeleteInvoice, HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, PutInvoiceState,
-};
+use super::{InvoiceError, InvoiceView};
+use crate::model::htlc::HtlcRecord;
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceRef, InvoiceState};
+use crate::storage::invoices::{DeleteInvoice, PutInvoiceState};
 use crate::storage::{StorageError, Ticket};
 
 impl Registry {
@@ -72,7 +72,7 @@ impl Registry {
             InvoiceState::Canceled => Err(InvoiceError::AlreadyCanceled),
             state if state == wanted => Ok(self.store.submit(Vec::new())),
             _ => {
-                let hash = PaymentHash(invoice.payment_hash);
+                let hash = invoice.payment_hash;
                 tracing::info!(%hash, enabled, "static invoice enabled or disabled");
                 let (changed, _) = put_state(&mut state, invoice, wanted);
                 Ok(self.carry_out(&mut state, changed))
@@ -87,13 +87,13 @@ impl Registry {
     /// # Errors
     /// [`InvoiceError::NotFound`]; [`InvoiceError::NotCanceled`]; [`InvoiceError::WasPaid`],
     /// because received payments are kept; or if the database cannot be read.
-    pub async fn delete_canceled(&self, hash: &[u8; 32]) -> Result<(), InvoiceError> {
+    pub async fn delete_canceled(&self, hash: &PaymentHash) -> Result<(), InvoiceError> {
         let ticket = self.delete_canceled_now(hash)?;
         self.store.durable(ticket).await;
         Ok(())
     }
 
-    fn delete_canceled_now(&self, hash: &[u8; 32]) -> Result<Ticket, InvoiceError> {
+    fn delete_canceled_now(&self, hash: &PaymentHash) -> Result<Ticket, InvoiceError> {
         let mut state = self.state();
         let invoice = self.find_by_hash(&state, hash)?;
         let invoice = invoice.ok_or(InvoiceError::NotFound)?;
@@ -119,7 +119,7 @@ pub(super) fn cancel_invoice(state: &mut State, invoice: InvoiceRecord) -> Decis
     if invoice.kind == InvoiceKind::Hold {
         return cancel_hold(state, invoice);
     }
-    let hash = PaymentHash(invoice.payment_hash);
+    let hash = invoice.payment_hash;
     tracing::info!(%hash, "invoice canceled");
     let is_amp = invoice.kind.is_amp();
     let (decision, view) = put_state(state, invoice, InvoiceState::Canceled);

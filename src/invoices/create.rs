@@ -5,6 +5,7 @@ mod request;
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use lightning::ln::channelmanager::MIN_FINAL_CLTV_EXPIRY_DELTA;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use lightning_types::routing::RouteHint;
 
 pub(super) use self::request::Signer;
@@ -32,9 +33,9 @@ const MAX_AMOUNT_MSAT: u64 = 100_000 * 100_000_000 * 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Once, to the hash of this preimage; `None` for a random one.
-    Once { preimage: Option<[u8; 32]> },
+    Once { preimage: Option<PaymentPreimage> },
     /// Once, to this hash, whose preimage the client reveals later (lnd's hold invoice).
-    Hold { hash: [u8; 32] },
+    Hold { hash: PaymentHash },
     /// Any number of times (AMP): there is no preimage, and the hash is only an identifier.
     Amp,
 }

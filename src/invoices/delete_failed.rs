@@ -9,7 +9,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use lightning::ln::types::ChannelId;
 use tokio_util::sync::CancellationToken;
 
 use super::cancel::delete_unpaid;
@@ -17,7 +16,8 @@ use super::find::current;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
+use crate::storage::invoices::{ForgetGivenBack, GivenBack};
 use crate::storage::{StorageError, Ticket};
 use ldk_amp::HtlcKey;
 
@@ -65,9 +65,9 @@ impl Registry {
             .min(now.saturating_sub(MIN_KEPT_SECONDS));
         // Reading once is enough: rows of HTLCs that arrive later are younger than `before`.
         let present: HashSet<HtlcKey> = self.inbound.all_incoming().into_iter().collect();
-        let is_gone = |htlc: &GivenBack| !present.contains(&key(htlc));
+        let is_gone = |htlc: &GivenBack| !present.contains(&htlc.key);
 
-        let mut after = GivenBack::default();
+        let mut after = GivenBack::START;
         loop {
             let page = self.store.canceled_shards(before, after, BATCH)?;
             let Some((last, _)) = page.last() else { break };
@@ -76,7 +76,7 @@ impl Registry {
             let ticket = self.forget_shards(gone, before)?;
             self.store.durable(ticket).await;
         }
-        let mut after = GivenBack::default();
+        let mut after = GivenBack::START;
         loop {
             let mut page = self.store.given_back_before(before, after, BATCH)?;
             let Some(last) = page.last() else { break };
@@ -125,13 +125,6 @@ impl Registry {
             return Ok(None);
         }
         Ok(invoice)
-    }
-}
-
-fn key(htlc: &GivenBack) -> HtlcKey {
-    HtlcKey {
-        channel_id: ChannelId(htlc.channel_id),
-        htlc_id: htlc.htlc_id,
     }
 }
 

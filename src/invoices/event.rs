@@ -1,7 +1,7 @@
 //! Events of invoices, as subscribers get them.
 
 use super::InvoiceView;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 
 /// An event of an invoice.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::registry::Registry;
 use super::state::State;
 use super::steady_clock::SteadyClock;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
 
 /// Invoices canceled per batch. Decisions about payments wait for the lock.

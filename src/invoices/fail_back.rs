@@ -9,7 +9,8 @@ use super::decision::Decision;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet};
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::{FailReason, HtlcKey, SetId};
 
 /// Blocks. An HTLC whose claim deadline is further away has certainly not been failed back by LDK,
@@ -93,7 +94,7 @@ pub(super) fn release(
             row.cancel(unix_seconds());
             decision = decision
                 .and_row(PutHtlc(row.clone()))
-                .and_answer(reason.answer(&PaymentHash(row.payment_hash), envelope));
+                .and_answer(reason.answer(&row.payment_hash, envelope));
             rows.push(row);
         }
         decision = decision.and_row(PutSet(set));

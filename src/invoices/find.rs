@@ -1,10 +1,12 @@
 //! Finding invoices and sets: first among uncommitted state, then in the database.
 
-use super::InvoiceRef;
+use lightning_types::payment::PaymentHash;
+
 use super::registry::Registry;
 use super::state::State;
+use crate::model::htlc::SetRecord;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 use crate::storage::StorageError;
-use crate::storage::invoices::{InvoiceRecord, SetRecord};
 use ldk_amp::{PaymentAddr, SetId};
 
 impl Registry {
@@ -12,9 +14,9 @@ impl Registry {
     pub(super) fn find_by_addr(
         &self,
         state: &State,
-        addr: &[u8; 32],
+        addr: &PaymentAddr,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match state.invoices.get(&PaymentAddr::from_bytes(*addr)) {
+        match state.invoices.get(addr) {
             Some(record) => Ok(Some(record.clone())),
             None => Ok(present(state, self.store.invoice_by_addr(addr)?)),
         }
@@ -24,10 +26,10 @@ impl Registry {
     pub(super) fn find_by_hash(
         &self,
         state: &State,
-        hash: &[u8; 32],
+        hash: &PaymentHash,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         match state.hashes.get(hash) {
-            Some(addr) => self.find_by_addr(state, addr.as_bytes()),
+            Some(addr) => self.find_by_addr(state, addr),
             None => {
                 let found = self.store.invoice_by_hash(hash)?;
                 Ok(found.and_then(|record| current(state, record)))
@@ -44,7 +46,7 @@ impl Registry {
         match state.sets.get(set_id) {
             Some(set) => Ok(Some(set.clone())),
             None => {
-                let set = self.store.set(set_id.as_bytes())?;
+                let set = self.store.set(set_id)?;
                 Ok(set.filter(|set| !state.is_deleted(set.add_index)))
             }
         }
@@ -59,7 +61,7 @@ impl Registry {
         match by {
             InvoiceRef::Hash(hash) => self.find_by_hash(state, hash),
             InvoiceRef::Addr(addr) => self.find_by_addr(state, addr),
-            InvoiceRef::SetId(set_id) => self.find_by_set(state, &SetId::from_bytes(*set_id)),
+            InvoiceRef::SetId(set_id) => self.find_by_set(state, set_id),
         }
     }
 
@@ -81,8 +83,7 @@ impl Registry {
 
 /// Replaces a record read from the database with its uncommitted version, if there is one.
 pub(super) fn current(state: &State, read: InvoiceRecord) -> Option<InvoiceRecord> {
-    let addr = PaymentAddr::from_bytes(read.payment_addr);
-    let recent = state.invoices.get(&addr);
+    let recent = state.invoices.get(&read.payment_addr);
     match recent.filter(|recent| recent.add_index == read.add_index) {
         Some(recent) => Some(recent.clone()),
         None => present(state, Some(read)),

@@ -12,10 +12,10 @@ use super::registry::Registry;
 use super::state::State;
 use super::{InvoiceView, SETTLED};
 use crate::clock::unix_seconds;
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::StorageError;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, PutHtlc, PutInvoice,
-};
+use crate::storage::invoices::{PutHtlc, PutInvoice};
 
 /// Why a payment is failed. On the wire all are `incorrect_or_unknown_payment_details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Registry {
         for htlc in &payment.htlcs {
             let row = self
                 .store
-                .htlc(&htlc.key.channel_id.0, htlc.key.htlc_id)?
+                .htlc(&htlc.key)?
                 .filter(|row| row.add_index == invoice.add_index);
             if row.is_none_or(|row| row.state != HtlcState::Settled) {
                 return Ok(false);
@@ -152,10 +152,10 @@ impl Registry {
         metrics::counter!("ampd_htlcs_accepted_total").increment(payment.htlcs.len() as u64);
         let claimable = &payment.claimable;
         let row = |htlc: &IncomingHtlc| HtlcRecord {
-            channel_id: htlc.key.channel_id.0,
+            channel_id: htlc.key.channel_id,
             htlc_id: htlc.key.htlc_id,
             add_index,
-            payment_hash: claimable.payment_hash.0,
+            payment_hash: claimable.payment_hash,
             scid: self.inbound.scid(&htlc.key.channel_id),
             amount_msat: htlc.amount_msat,
             total_msat: claimable.amount_msat,
@@ -181,19 +181,19 @@ pub(super) fn settle_once(
     preimage: PaymentPreimage,
     mut htlcs: Vec<HtlcRecord>,
 ) -> Decision {
-    invoice.preimage = Some(preimage.0);
+    invoice.preimage = Some(preimage);
     invoice.state = InvoiceState::Settled;
     invoice.settle_index = Some(state.next_settle_index());
     invoice.settled_at = Some(unix_seconds());
     for row in &mut htlcs {
         row.state = HtlcState::Settled;
         row.resolved_at = Some(unix_seconds());
-        row.preimage = Some(preimage.0);
+        row.preimage = Some(preimage);
     }
     metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
     tracing::info!(
         target: SETTLED,
-        hash = %PaymentHash(invoice.payment_hash),
+        hash = %invoice.payment_hash,
         amount_msat = invoice.amt_paid_msat,
         "invoice settled"
     );

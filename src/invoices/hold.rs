@@ -9,7 +9,6 @@
 //! larger `cltv_expiry` in the invoice. The expiry of the invoice itself no longer matters once it
 //! is accepted.
 
-use bitcoin::hashes::{Hash, sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::accepted::Accepted;
@@ -21,8 +20,9 @@ use super::registry::Registry;
 use super::state::State;
 use super::{InvoiceError, InvoiceView};
 use crate::clock::unix_seconds;
+use crate::model::htlc::HtlcRecord;
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
 use ldk_amp::HtlcKey;
 
 impl Registry {
@@ -45,7 +45,7 @@ impl Registry {
         if let Some(preimage) = invoice.preimage
             && self.was_settled_by(&invoice, payment)?
         {
-            return Ok(Decision::answer(Answer::Claim(PaymentPreimage(preimage))));
+            return Ok(Decision::answer(Answer::Claim(preimage)));
         }
         self.check_payable(&invoice, payment)?;
         if payment.htlcs.is_empty() {
@@ -59,7 +59,7 @@ impl Registry {
         tracing::info!(%hash, amount_msat = invoice.amt_paid_msat, "hold invoice accepted");
         let stored = hash_payments::store(&invoice, &htlcs).urgently();
         let view = InvoiceView::with_htlcs(invoice.clone(), htlcs.clone());
-        state.accepted.insert(hash.0, Accepted { invoice, htlcs });
+        state.accepted.insert(hash, Accepted { invoice, htlcs });
         Ok(stored.and_event(InvoiceEvent::Accepted(view)))
     }
 
@@ -71,8 +71,8 @@ impl Registry {
     /// [`InvoiceError::NotFound`], [`InvoiceError::StillOpen`], [`InvoiceError::AlreadySettled`],
     /// [`InvoiceError::AlreadyCanceled`]; [`InvoiceError::ClaimDeadline`] if LDK is about to fail
     /// the payment back: it can no longer be claimed, even if the preimage has been revealed.
-    pub async fn settle_hold(&self, preimage: [u8; 32]) -> Result<(), InvoiceError> {
-        let answer = self.settle_held(PaymentPreimage(preimage));
+    pub async fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+        let answer = self.settle_held(preimage);
         if matches!(answer, Ok(()) | Err(InvoiceError::AlreadySettled)) {
             // The client sees both as success (lnd's RPC answers both alike). An empty change: its
             // ticket is durable once the settlement is.
@@ -83,7 +83,7 @@ impl Registry {
     }
 
     fn settle_held(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
-        let hash = sha256::Hash::hash(&preimage.0).to_byte_array();
+        let hash = PaymentHash::from(preimage);
         let mut state = self.state();
         let Some(held) = state.accepted.remove(&hash) else {
             return Err(self.why_not_held(&state, &hash));
@@ -100,7 +100,7 @@ impl Registry {
         Ok(())
     }
 
-    fn why_not_held(&self, state: &State, hash: &[u8; 32]) -> InvoiceError {
+    fn why_not_held(&self, state: &State, hash: &PaymentHash) -> InvoiceError {
         let state = match self.find_by_hash(state, hash) {
             Ok(invoice) => invoice.map(|invoice| invoice.state),
             Err(error) => return error.into(),
@@ -120,7 +120,7 @@ impl Registry {
     /// does not; see [`Registry::htlc_gone`].
     pub(super) fn hold_gone(&self, state: &mut State, hash: &PaymentHash) -> Decision {
         let near = self.inbound.height().saturating_add(DEADLINE_MARGIN);
-        match state.accepted.get(&hash.0) {
+        match state.accepted.get(hash) {
             Some(held) if held.deadline() <= near => {
                 let invoice = held.invoice.clone();
                 cancel_hold(state, invoice)
@@ -167,8 +167,8 @@ impl Registry {
 /// Cancels an open or accepted hold invoice and fails its HTLCs back. LDK may also be collecting
 /// the parts of a payment to it.
 pub(super) fn cancel_hold(state: &mut State, mut invoice: InvoiceRecord) -> Decision {
-    let hash = PaymentHash(invoice.payment_hash);
-    let held = state.accepted.remove(&hash.0);
+    let hash = invoice.payment_hash;
+    let held = state.accepted.remove(&hash);
     let mut htlcs = held.map_or_else(Vec::new, |held| held.htlcs);
     invoice.state = InvoiceState::Canceled;
     invoice.amt_paid_msat = 0;

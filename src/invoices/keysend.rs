@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::PaymentAddr;
 use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
@@ -16,7 +17,7 @@ use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 
 /// The TLV record with the preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
@@ -47,7 +48,7 @@ impl Registry {
         has_mpp: bool,
     ) -> Result<Decision, Refusal> {
         let hash = payment.claimable.payment_hash;
-        if let Some(invoice) = self.find_by_hash(state, &hash.0)? {
+        if let Some(invoice) = self.find_by_hash(state, &hash)? {
             let is_keysend = invoice.kind == InvoiceKind::Keysend;
             if is_keysend && self.was_settled_by(&invoice, &payment)? {
                 // LDK may not have carried out the earlier claim.
@@ -86,8 +87,8 @@ impl Registry {
         InvoiceRecord {
             add_index,
             kind: InvoiceKind::Keysend,
-            payment_hash: hash.0,
-            payment_addr: self.keys.get_secure_random_bytes(),
+            payment_hash: *hash,
+            payment_addr: PaymentAddr::from_bytes(self.keys.get_secure_random_bytes()),
             preimage: None,
             terms: InvoiceTerms {
                 cltv_delta: FINAL_CLTV_REJECT_DELTA,

@@ -2,8 +2,8 @@
 
 use super::registry::Registry;
 use super::{InvoiceError, InvoiceView};
+use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcSelection, InvoicePage, InvoiceRef};
 
 impl Registry {
     /// Returns an invoice as it is on disk.

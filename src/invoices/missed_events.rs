@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::seen::Seen;
 use super::{InvoiceEvent, InvoiceView};
-use crate::storage::invoices::{
+use crate::model::invoice::{
     HtlcSelection, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, Settlement,
 };
 use crate::storage::{StorageError, Store};

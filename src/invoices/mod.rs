@@ -64,8 +64,6 @@ pub use subscribe_single::SingleSubscription;
 pub use totals::{Period, PeriodTotal};
 pub use view::InvoiceView;
 
-pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
-
 /// The log target of settled payments. It has one line per payment, so [`crate::logging`] gives it
 /// a higher rate limit.
 const SETTLED: &str = "ampd::invoices::settled";

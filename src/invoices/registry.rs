@@ -95,7 +95,7 @@ impl Registry {
     pub fn payment_claimed(&self, hash: &PaymentHash) {
         crash_points::at(Point::BeforeClaimed);
         self.store.submit_patiently(MarkClaimed {
-            payment_hash: hash.0,
+            payment_hash: *hash,
         });
     }
 

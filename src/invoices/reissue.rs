@@ -1,11 +1,11 @@
 //! Re-signing a static invoice with other text: same payment hash, payment address and expiry.
 
-use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::payment::PaymentSecret;
 use lightning_types::routing::RouteHint;
 
 use super::create::{Checked, NewInvoice, Purpose};
 use super::{InvoiceError, Registry};
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord};
 
 /// The fields of a payment request that may differ from the stored invoice. A payment to it is
 /// always one to the stored invoice, which accepts any amount from its own minimum up.
@@ -47,8 +47,8 @@ impl Registry {
         self.signer().request(
             &new,
             &checked,
-            PaymentHash(invoice.payment_hash),
-            PaymentSecret(invoice.payment_addr),
+            invoice.payment_hash,
+            PaymentSecret(invoice.payment_addr.to_bytes()),
             invoice.created_at,
         )
     }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::amp_sets::{Held, OpenSet};
 use super::registry::Registry;
 use crate::clock::unix_seconds;
+use crate::model::htlc::{HtlcRecord, HtlcState, ShardRecord};
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
+use crate::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::Envelope;
 use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 
@@ -35,7 +35,7 @@ impl Registry {
             let key = row.key();
             match (row.state, row.preimage) {
                 (HtlcState::Settled, Some(preimage)) => {
-                    self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
+                    self.claim_again(&row, preimage, present.contains(&key));
                 }
                 _ if row.shard.is_none() => held.entry(row.add_index).or_default().push(row),
                 _ if present.contains(&key) => {
@@ -57,7 +57,7 @@ impl Registry {
     /// PaymentClaimed has not arrived. If the HTLC is gone, it has happened; LDK may then have a
     /// second payment with this hash, which must not be claimed.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
-        let hash = PaymentHash(row.payment_hash);
+        let hash = row.payment_hash;
         let is_on_chain = || self.is_closed(row) && self.inbound.incoming(&hash).is_empty();
         if is_present || is_on_chain() {
             self.inbound.claim(preimage);
@@ -67,20 +67,19 @@ impl Registry {
     /// Returns whether the HTLC's channel was closed. LDK keeps the HTLCs of a closed channel and
     /// claims them on chain.
     pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
-        self.inbound.scid(&ChannelId(row.channel_id)) == 0
+        self.inbound.scid(&row.channel_id) == 0
     }
 
     /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
     /// reports it again, so it would stay in its channel until its claim deadline.
     fn fail_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
-        let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
+        let mut canceled: HashMap<PaymentHash, usize> = HashMap::new();
         for key in present {
             if let Some(hash) = self.failed_back_hash(key)? {
                 *canceled.entry(hash).or_default() += 1;
             }
         }
         for (hash, count) in canceled {
-            let hash = PaymentHash(hash);
             // LDK fails by hash, which would include any other HTLC with this hash. One may have
             // arrived while the node was down, and its set would then settle without it, because
             // its event comes first.
@@ -92,21 +91,24 @@ impl Registry {
     }
 
     /// Returns the payment hash of this HTLC if we failed it back.
-    pub(super) fn failed_back_hash(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
-        match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
+    pub(super) fn failed_back_hash(
+        &self,
+        key: &HtlcKey,
+    ) -> Result<Option<PaymentHash>, StorageError> {
+        match self.store.htlc(key)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
-            None => self.store.given_back(&key.channel_id.0, key.htlc_id),
+            None => self.store.given_back(key),
         }
     }
 
     /// Cancels a set that lost an HTLC, until another one arrives, as after a timeout.
-    fn break_set(&self, set_id: &[u8; 32]) -> Result<(), StorageError> {
+    fn break_set(&self, set_id: &SetId) -> Result<(), StorageError> {
         let Some(mut set) = self.store.set(set_id)? else {
             return Ok(());
         };
         if set.state == HtlcState::Accepted {
             let state = self.state();
-            let open = state.open.get(&SetId::from_bytes(*set_id));
+            let open = state.open.get(set_id);
             set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
@@ -115,15 +117,14 @@ impl Registry {
     }
 
     /// Holds an HTLC again. If its row is damaged, returns the set that lost it.
-    fn hold_again(&self, row: HtlcRecord) -> Result<Option<[u8; 32]>, StorageError> {
+    fn hold_again(&self, row: HtlcRecord) -> Result<Option<SetId>, StorageError> {
         let invoice = self.store.invoice(row.add_index)?;
         let set_id = row.shard.as_ref().map(|shard| shard.set_id);
         let (Some(invoice), Some(shard)) = (invoice, &row.shard) else {
             self.give_up_damaged(row, "its invoice is missing");
             return Ok(set_id);
         };
-        let addr = PaymentAddr::from_bytes(invoice.payment_addr);
-        let Some(envelope) = envelope(&row, shard, addr) else {
+        let Some(envelope) = envelope(&row, shard, invoice.payment_addr) else {
             self.give_up_damaged(row, "its ephemeral key is invalid");
             return Ok(set_id);
         };
@@ -134,7 +135,7 @@ impl Registry {
 
     /// Fails a held HTLC whose row is damaged, so that the node can start.
     pub(super) fn give_up_damaged(&self, row: HtlcRecord, what: &str) {
-        let hash = PaymentHash(row.payment_hash);
+        let hash = row.payment_hash;
         tracing::error!(
             %hash,
             htlc_id = row.htlc_id,
@@ -160,10 +161,10 @@ fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) ->
         }),
         amp: AmpRecord {
             share: Share::from_bytes(shard.share),
-            set_id: SetId::from_bytes(shard.set_id),
+            set_id: shard.set_id,
             child_index: shard.child_index,
         },
-        channel_id: ChannelId(row.channel_id),
+        channel_id: row.channel_id,
         htlc_id: row.htlc_id,
         cltv_expiry: row.expiry_height,
         ephemeral_key: PublicKey::from_slice(&shard.ephemeral_key).ok()?,

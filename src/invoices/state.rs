@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use lightning_types::payment::PaymentPreimage;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::Notify;
 
 use super::accepted::Accepted;
 use super::amp_sets::OpenSets;
-use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
+use crate::model::htlc::SetRecord;
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::{Store, Ticket};
 use ldk_amp::{Claim, HtlcKey, PaymentAddr, SetId};
 
@@ -18,9 +19,9 @@ use ldk_amp::{Claim, HtlcKey, PaymentAddr, SetId};
 pub(super) struct State {
     pub(super) open: OpenSets,
     /// Accepted hold invoices, by payment hash.
-    pub(super) accepted: HashMap<[u8; 32], Accepted>,
+    pub(super) accepted: HashMap<PaymentHash, Accepted>,
     pub(super) invoices: Uncommitted<PaymentAddr, InvoiceRecord>,
-    pub(super) hashes: Uncommitted<[u8; 32], PaymentAddr>,
+    pub(super) hashes: Uncommitted<PaymentHash, PaymentAddr>,
     pub(super) sets: Uncommitted<SetId, SetRecord>,
     /// Preimages of the shards of settled sets.
     pub(super) settled: Uncommitted<HtlcKey, PaymentPreimage>,
@@ -67,7 +68,7 @@ impl State {
 
     /// Records an invoice that was added or changed and is not committed yet.
     pub(super) fn remember(&mut self, store: &Store, invoice: InvoiceRecord, ticket: Ticket) {
-        let addr = PaymentAddr::from_bytes(invoice.payment_addr);
+        let addr = invoice.payment_addr;
         if open_until(&invoice).is_some_and(|last| last < self.expiry_at) {
             self.expiry.notify_one();
         }
@@ -79,8 +80,7 @@ impl State {
     /// Records the deletion of an invoice that is not committed yet.
     pub(super) fn forget(&mut self, store: &Store, invoice: &InvoiceRecord, ticket: Ticket) {
         self.hashes.remove(&invoice.payment_hash);
-        self.invoices
-            .remove(&PaymentAddr::from_bytes(invoice.payment_addr));
+        self.invoices.remove(&invoice.payment_addr);
         self.deleted.insert(store, invoice.add_index, (), ticket);
     }
 

@@ -4,7 +4,7 @@ use super::event::InvoiceEvent;
 use super::followers::{Receiver, TooSlow};
 use super::registry::Registry;
 use super::{InvoiceError, InvoiceView};
-use crate::storage::invoices::{HtlcSelection, InvoiceRef, InvoiceState};
+use crate::model::invoice::{HtlcSelection, InvoiceRef, InvoiceState};
 
 impl Registry {
     /// Subscribes to an invoice: its current state, then every change. `by` may be any reference

@@ -17,14 +17,14 @@ pub(super) fn key(htlc_id: u64) -> HtlcKey {
     }
 }
 
-pub(super) fn failed(hash: [u8; 32]) -> Vec<Answer> {
-    vec![Answer::Fail(PaymentHash(hash))]
+pub(super) fn failed(hash: PaymentHash) -> Vec<Answer> {
+    vec![Answer::Fail(hash)]
 }
 
 /// LDK's report of a payment whose first HTLC expires 100 blocks after [`HEIGHT`].
-pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
+pub(super) fn claimable(hash: PaymentHash, amount_msat: u64) -> Claimable {
     Claimable {
-        payment_hash: PaymentHash(hash),
+        payment_hash: hash,
         amount_msat,
         claim_deadline: Some(HEIGHT + 100 - 39),
         channels: Vec::new(),
@@ -34,7 +34,7 @@ pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
 
 impl Fixture {
     /// Gives LDK HTLCs with these ids, which together have the amount.
-    pub(super) fn bring(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) {
+    pub(super) fn bring(&self, hash: PaymentHash, htlc_ids: &[u64], amount_msat: u64) {
         for htlc_id in htlc_ids {
             let key = key(*htlc_id);
             let htlc = IncomingHtlc {
@@ -44,18 +44,18 @@ impl Fixture {
             };
             self.port.forget(key);
             let mut present = self.port.present.lock().unwrap();
-            present.push((PaymentHash(hash), htlc));
+            present.push((hash, htlc));
         }
     }
 
     /// The HTLCs arrive, and LDK reports the payment as claimable.
-    pub(super) fn pay(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) -> Vec<Answer> {
+    pub(super) fn pay(&self, hash: PaymentHash, htlc_ids: &[u64], amount_msat: u64) -> Vec<Answer> {
         self.bring(hash, htlc_ids, amount_msat);
         self.tell(hash, amount_msat)
     }
 
     /// LDK reports the payment as claimable (again).
-    pub(super) fn tell(&self, hash: [u8; 32], amount_msat: u64) -> Vec<Answer> {
+    pub(super) fn tell(&self, hash: PaymentHash, amount_msat: u64) -> Vec<Answer> {
         self.registry.accept_bolt11(claimable(hash, amount_msat));
         self.store.flush();
         self.port.answers()

@@ -12,8 +12,9 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::{Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
 use crate::ldk::KeysManager;
+use crate::model::htlc::{HtlcState, SetRecord};
+use crate::model::invoice::InvoiceRecord;
 use crate::storage::Store;
-use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
 use ldk_amp::Envelope;
 use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 
@@ -68,7 +69,7 @@ impl Port {
 
 impl InboundHtlcs for Port {
     fn claim(&self, preimage: PaymentPreimage) {
-        self.answer(Answer::Claim(hash_of(&preimage.0)));
+        self.answer(Answer::Claim(preimage.into()));
     }
 
     fn fail(&self, hash: &PaymentHash) {
@@ -107,6 +108,16 @@ impl InboundHtlcs for Port {
             42
         }
     }
+}
+
+/// The set id of 32 such bytes.
+pub(super) const fn set_id(byte: u8) -> SetId {
+    SetId::from_bytes([byte; 32])
+}
+
+/// The payment address of 32 such bytes.
+pub(super) const fn payment_addr(byte: u8) -> PaymentAddr {
+    PaymentAddr::from_bytes([byte; 32])
 }
 
 pub(super) fn hash_of(preimage: &[u8; 32]) -> PaymentHash {
@@ -180,7 +191,7 @@ impl Fixture {
 
     pub(super) fn invoices(&self) -> Vec<InvoiceRecord> {
         self.store.flush();
-        let page = crate::storage::invoices::InvoicePage {
+        let page = crate::model::invoice::InvoicePage {
             limit: u64::MAX,
             ..Default::default()
         };
@@ -189,14 +200,14 @@ impl Fixture {
 
     pub(super) fn set(&self, id: u8) -> Option<SetRecord> {
         self.store.flush();
-        self.store.set(&[id; 32]).unwrap()
+        self.store.set(&set_id(id)).unwrap()
     }
 
     /// The state of the HTLC's row; `None` if there is none.
     pub(super) fn state(&self, shard: &Sent) -> Option<HtlcState> {
         self.store.flush();
         let key = shard.envelope.key();
-        let row = self.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = self.store.htlc(&key).unwrap();
         row.map(|row| row.state)
     }
 
@@ -224,8 +235,8 @@ impl Sent {
     }
 
     /// Sends it to another invoice.
-    pub(super) fn to(mut self, addr: [u8; 32]) -> Self {
-        self.envelope.mpp.as_mut().unwrap().payment_addr = PaymentAddr::from_bytes(addr);
+    pub(super) fn to(mut self, addr: PaymentAddr) -> Self {
+        self.envelope.mpp.as_mut().unwrap().payment_addr = addr;
         self
     }
 
@@ -257,7 +268,7 @@ pub(super) fn payment(id: u8, amounts: &[u64]) -> Vec<Sent> {
         let shard = splitter.next_shard(random, n.into(), last).unwrap();
         let amp = AmpRecord {
             share: shard.share,
-            set_id: SetId::from_bytes([id; 32]),
+            set_id: set_id(id),
             child_index: shard.index,
         };
         sent(shard.child.hash, *amount_msat, total_msat, amp, n)
@@ -278,7 +289,7 @@ fn sent(hash: PaymentHash, amount_msat: u64, total_msat: u64, amp: AmpRecord, n:
         },
         envelope: Envelope {
             mpp: Some(MppRecord {
-                payment_addr: PaymentAddr::from_bytes([id; 32]),
+                payment_addr: payment_addr(id),
                 total_msat,
             }),
             amp,

@@ -3,9 +3,8 @@
 use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
 
 use super::{InvoiceError, Registry};
-use crate::storage::invoices::{
-    DayTotal, InvoiceRecord, InvoiceRef, PaymentPage, PaymentRecord, TimeSpan,
-};
+use crate::model::amp_payment::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 
 /// The period by which payments are totaled. All times are UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Invoices as shown to API clients.
 
-use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, SetRecord};
+use crate::model::htlc::{HtlcRecord, SetRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 
 /// A consistent view of an invoice with its HTLCs and AMP sets.
 #[derive(Debug, Clone, PartialEq, Eq)]

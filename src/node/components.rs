@@ -228,6 +228,7 @@ fn channels(
         graph: core.graph.clone(),
         graph_is_verified: !core.chain_info.pruned,
     };
+    let adapters = Arc::new(StoreAdapters(core.store.clone()));
     Channels::new(
         core.manager.clone(),
         opener.clone(),
@@ -240,8 +241,8 @@ fn channels(
         ),
         core.spends.clone(),
         core.strangers.clone(),
-        core.store.clone(),
-        core.store.clone(),
+        adapters.clone(),
+        adapters,
     )
 }
 

@@ -190,7 +190,7 @@ fn monitoring(
     logger: &Arc<LdkLogger>,
 ) -> Result<Monitoring, StartError> {
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
-    let spends = Arc::new(FundingSpends::new(store.clone()));
+    let spends = Arc::new(FundingSpends::new(Arc::new(StoreAdapters(store.clone()))));
     spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
     let strangers = Arc::new(Strangers::default());
     let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());

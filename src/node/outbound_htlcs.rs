@@ -14,10 +14,10 @@ use lightning_types::payment::PaymentHash;
 
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
+use crate::model::payment::FailureReason;
 use crate::payments::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
 use crate::routing::payment_paths::OurChannels;
 use crate::routing::{NoRoute, RouteFinder};
-use crate::storage::payments::FailureReason;
 
 /// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
 /// managers of LDK's functional test framework.

@@ -4,19 +4,29 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, Txid};
+use lightning::ln::types::ChannelId;
 use lightning_block_sync::BlockHeaderData;
 
 use crate::chain::HeaderLog;
+use crate::channels::closed::{ClosedChannel, ClosedChannels};
+use crate::channels::closing_transaction::{AgreedClose, ClosingTransaction};
+use crate::channels::forwards::{Forward, Forwards};
+use crate::clock::{unix_nanos, unix_seconds};
+use crate::model::forward::ForwardRow;
 use crate::peers::AddressBook;
 use crate::peers::address_book::AddressBookError;
 use crate::storage::Store;
+use crate::storage::channels::{
+    AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
+};
+use crate::storage::forwards::AddForward;
 use crate::storage::headers::{ForgetHeaders, PutHeader};
 use crate::storage::peers::PutPeer;
 use crate::storage::wallet::{AppendWalletChange, ReplaceWalletChanges};
 use crate::storage::wallet_notes::{DropLease, LeaseRow, PutLabel, PutLease};
 use crate::wallet::{ChangeLog, ChangeLogError, Lease, NoteBook};
 
-/// The store behind the storage traits of the wallet, chain and peers modules.
+/// The store behind the storage traits of the wallet, chain, peers and channels modules.
 pub(super) struct StoreAdapters(pub(super) Arc<Store>);
 
 impl ChangeLog for StoreAdapters {
@@ -93,6 +103,76 @@ impl AddressBook for StoreAdapters {
         self.0.submit(PutPeer {
             node_id: *peer,
             address: None,
+        });
+    }
+}
+
+impl ClosedChannels for StoreAdapters {
+    fn record(&self, channel: ClosedChannel) {
+        let channel_id = channel.channel_id;
+        let merge = move |stored: Option<ClosedChannel>| {
+            let known = stored.and_then(|stored| stored.closing);
+            let record = channel.clone();
+            Some(match channel.closing.or(known) {
+                Some(closing) => record.with_closing(closing),
+                None => record,
+            })
+        };
+        self.0.submit(MergeClosedChannel {
+            channel_id,
+            closed_at: unix_seconds(),
+            merge: Box::new(merge),
+        });
+    }
+
+    /// Before the record exists there is nothing to write: the record includes the transaction.
+    fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
+        let merge =
+            move |stored: Option<ClosedChannel>| stored.map(|stored| stored.with_closing(closing));
+        self.0.submit(MergeClosedChannel {
+            channel_id,
+            closed_at: unix_seconds(),
+            merge: Box::new(merge),
+        });
+    }
+
+    fn agreed(&self, close: AgreedClose) {
+        self.0.submit(PutAgreedClose(AgreedCloseRow {
+            channel_id: close.channel_id,
+            transaction: close.transaction,
+            forced: close.forced,
+            confirmed: close.confirmed,
+        }));
+    }
+
+    fn buried(&self, channel_id: ChannelId) {
+        self.0.submit(DropAgreedClose(channel_id));
+    }
+}
+
+impl From<AgreedCloseRow> for AgreedClose {
+    fn from(row: AgreedCloseRow) -> Self {
+        Self {
+            channel_id: row.channel_id,
+            transaction: row.transaction,
+            forced: row.forced,
+            confirmed: row.confirmed,
+        }
+    }
+}
+
+impl Forwards for StoreAdapters {
+    fn record(&self, forward: Forward) {
+        let row = ForwardRow {
+            forwarded_at_ns: unix_nanos(),
+            scid_in: forward.incoming_scid,
+            scid_out: forward.outgoing_scid,
+            amount_out_msat: forward.amount_out_msat,
+            fee_msat: forward.fee_msat,
+        };
+        self.0.submit(AddForward {
+            row,
+            record: forward,
         });
     }
 }

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::shards::ShardRecord;
 use super::updates::{Followers, Updates};
 use super::view::PaymentView;
-use crate::storage::payments::PaymentTerms;
+use crate::model::payment::PaymentTerms;
 use ldk_amp::PaymentAddr;
 
 /// The recipient's part of the onion, the same in every attempt.

@@ -19,8 +19,9 @@ use super::registry::Payments;
 use super::shards::ShardRandomness;
 use super::sync::lock;
 use super::view::PaymentView;
+use crate::model::payment::{FailureReason, PaymentState};
 use crate::routing::FailedChannel;
-use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
+use crate::storage::payments::{PutAttempt, PutPayment};
 use crash_points::Point;
 
 impl Payments {
@@ -144,7 +145,7 @@ impl Payments {
     ) {
         self.store_attempt(progress, attempt.attempt_id);
         crash_points::when_stored(Point::AttemptStored, || self.store.flush());
-        let id = ids::of(&attempt.hash.0, attempt.attempt_id);
+        let id = ids::of(&attempt.hash, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
         let sent = onion_fields(&active.template, attempt.shard.clone())
             .ok_or_else(|| "cannot build the onion".to_owned())

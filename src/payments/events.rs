@@ -17,7 +17,8 @@ use super::failure;
 use super::probes::ProbeFailure;
 use super::registry::Payments;
 use super::sync::lock;
-use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
+use crate::model::attempt::AttemptFailure;
+use crate::model::payment::{FailureReason, PaymentState};
 use crash_points::Point;
 
 impl Payments {
@@ -29,7 +30,7 @@ impl Payments {
         let mut progress = lock(&active.progress);
         if progress
             .lifecycle
-            .settled(attempt_id, preimage.0, now_ns())
+            .settled(attempt_id, *preimage, now_ns())
             .is_some()
         {
             self.store_attempt(&progress, attempt_id);

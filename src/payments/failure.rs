@@ -26,8 +26,8 @@ use lightning::routing::gossip::NetworkUpdate;
 use lightning::routing::router::Path;
 use lightning::util::errors::APIError;
 
+use crate::model::payment::FailureReason;
 use crate::routing::FailedChannel;
-use crate::storage::payments::FailureReason;
 
 /// The consequences for the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
-use crate::storage::payments::HopRecord;
+use crate::model::attempt::HopRecord;
 
 /// LDK's limit. An onion packet hardly has space for more hops.
 const MAX_HOPS: usize = 20;
@@ -76,11 +76,9 @@ impl GivenRoute {
         self.hops.last().map_or(0, |hop| hop.forward_msat)
     }
 
-    /// The receiver's public key in hex.
-    pub(super) fn destination(&self) -> String {
-        let last = self.hops.last();
-        last.map(|hop| hop.node.serialize().to_lower_hex_string())
-            .unwrap_or_default()
+    /// The receiver's public key.
+    pub(super) fn destination(&self) -> Option<PublicKey> {
+        self.hops.last().map(|hop| hop.node)
     }
 
     pub(super) fn first(&self) -> Result<&GivenHop, RouteError> {

@@ -1,14 +1,12 @@
 //! A request's route hints, as stored with the payment.
 
-use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
-use super::node_key::parse_key;
-use crate::storage::payments::HintHopRecord;
+use crate::model::payment::HintHopRecord;
 
 pub(super) fn to_records(hints: &[RouteHint]) -> Vec<Vec<HintHopRecord>> {
     let hop = |hop: &RouteHintHop| HintHopRecord {
-        node_id: hop.src_node_id.serialize().to_lower_hex_string(),
+        node_id: Some(hop.src_node_id),
         scid: hop.short_channel_id,
         fee_base_msat: hop.fees.base_msat,
         fee_ppm: hop.fees.proportional_millionths,
@@ -18,7 +16,7 @@ pub(super) fn to_records(hints: &[RouteHint]) -> Vec<Vec<HintHopRecord>> {
     hints.iter().map(hint).collect()
 }
 
-/// Returns `None` if a public key is invalid.
+/// Returns `None` if a public key is damaged.
 pub(super) fn from_records(records: &[Vec<HintHopRecord>]) -> Option<Vec<RouteHint>> {
     let hint = |hops: &Vec<HintHopRecord>| {
         let hops: Option<_> = hops.iter().map(hop).collect();
@@ -29,7 +27,7 @@ pub(super) fn from_records(records: &[Vec<HintHopRecord>]) -> Option<Vec<RouteHi
 
 fn hop(record: &HintHopRecord) -> Option<RouteHintHop> {
     Some(RouteHintHop {
-        src_node_id: parse_key(&record.node_id)?,
+        src_node_id: record.node_id?,
         short_channel_id: record.scid,
         fees: RoutingFees {
             base_msat: record.fee_base_msat,
@@ -50,7 +48,7 @@ mod tests {
     fn route_hints_round_trip() {
         let key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
         let hop = |scid| RouteHintHop {
-            src_node_id: parse_key(key).unwrap(),
+            src_node_id: key.parse().unwrap(),
             short_channel_id: scid,
             fees: RoutingFees {
                 base_msat: 1,
@@ -63,7 +61,7 @@ mod tests {
         let hints = vec![RouteHint(vec![hop(7), hop(8)]), RouteHint(vec![hop(9)])];
         let mut records = to_records(&hints);
         assert_eq!(from_records(&records), Some(hints));
-        records[0][1].node_id = "02ee".into();
+        records[0][1].node_id = None;
         assert_eq!(from_records(&records), None);
     }
 }

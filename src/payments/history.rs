@@ -5,7 +5,8 @@ use bitcoin::hex::DisplayHex;
 use super::error::DeleteError;
 use super::registry::Payments;
 use super::view::PaymentView;
-use crate::storage::payments::{DeletePayments, PaymentPage, PaymentState};
+use crate::model::payment::{PaymentPage, PaymentState};
+use crate::storage::payments::DeletePayments;
 use crate::storage::{Health, StorageError};
 
 /// Payments deleted per commit; keeps the delay of other commits short.

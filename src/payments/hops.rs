@@ -3,7 +3,7 @@
 use bitcoin::hex::DisplayHex;
 use lightning::routing::router::Path;
 
-use crate::storage::payments::HopRecord;
+use crate::model::attempt::HopRecord;
 
 /// The path as shown by the API, with amounts summed up from the end. LDK counts an HTLC's expiry
 /// from the next block.

@@ -2,8 +2,9 @@
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use lightning::ln::channelmanager::PaymentId;
+use lightning_types::payment::PaymentHash;
 
-use crate::storage::payments::AttemptRecord;
+use crate::model::attempt::AttemptRecord;
 
 /// The payment id of an attempt: unique, and recomputed from its row after a restart.
 ///
@@ -12,10 +13,10 @@ pub(super) fn payment_id(attempt: &AttemptRecord) -> PaymentId {
     of(&attempt.payment_hash, attempt.attempt_id)
 }
 
-pub(super) fn of(payment_hash: &[u8; 32], attempt_id: u64) -> PaymentId {
+pub(super) fn of(payment_hash: &PaymentHash, attempt_id: u64) -> PaymentId {
     let mut engine = sha256::Hash::engine();
     engine.input(b"ampd attempt");
-    engine.input(payment_hash);
+    engine.input(&payment_hash.0);
     engine.input(&attempt_id.to_be_bytes());
     PaymentId(sha256::Hash::from_engine(engine).to_byte_array())
 }

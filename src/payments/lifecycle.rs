@@ -5,14 +5,12 @@
 
 mod send_to_route;
 
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use zeroize::Zeroizing;
 
 use super::shards::{HashSource, ShardRandomness, ShardRecord};
-use crate::storage::payments::{
-    AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
-    PaymentState,
-};
+use crate::model::attempt::{AttemptFailure, AttemptRecord, AttemptState, HopRecord};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 use ldk_amp::{Share, SplitError};
 
 /// The next action.
@@ -177,7 +175,7 @@ impl Lifecycle {
         self.attempts.push(AttemptRecord {
             attempt_id,
             payment_index: self.record.payment_index,
-            payment_hash: hash.0,
+            payment_hash: hash,
             shard: shard
                 .as_ref()
                 .map(|(share, index)| (Zeroizing::new(share.to_bytes()), *index)),
@@ -201,7 +199,7 @@ impl Lifecycle {
     pub fn settled(
         &mut self,
         attempt_id: u64,
-        preimage: [u8; 32],
+        preimage: PaymentPreimage,
         now_ns: u64,
     ) -> Option<&AttemptRecord> {
         let mut attempts = self.attempts.iter_mut();

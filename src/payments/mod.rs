@@ -25,7 +25,6 @@ mod hops;
 mod ids;
 mod ldk_events;
 pub mod lifecycle;
-mod node_key;
 mod onion;
 pub mod outbound_htlcs;
 mod prepare;

@@ -7,10 +7,9 @@ use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
 use super::lifecycle::Open;
-use super::node_key::parse_key;
+use crate::model::payment::{FailureReason, PaymentTerms};
 use crate::routing::payment_paths::{FailedChannel, PathsQuery};
 use crate::routing::query::RouteQuery;
-use crate::storage::payments::{FailureReason, PaymentTerms};
 
 /// A route search.
 pub struct RouteQuestion<'a> {
@@ -32,7 +31,7 @@ impl RouteQuestion<'_> {
             final_cltv_delta: terms.final_cltv_delta,
             cltv_limit: (terms.cltv_limit > 0).then_some(terms.cltv_limit),
             outgoing_channels: terms.outgoing_channels.clone(),
-            last_hop: terms.last_hop.as_deref().and_then(parse_key),
+            last_hop: terms.last_hop,
             route_hints: self.route_hints.to_vec(),
             ..RouteQuery::new(
                 self.destination,

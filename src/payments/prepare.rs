@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
 use super::active::Recipient;
@@ -12,7 +11,7 @@ use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::request::{Method, NewPayment};
 use super::shards::HashSource;
-use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 
 /// The keys that identify a payment's HTLCs.
@@ -83,10 +82,10 @@ fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms
     let limits = payment.limits;
     let invoice = payment.invoice;
     PaymentTerms {
-        destination: payment.destination.serialize().to_lower_hex_string(),
+        destination: Some(payment.destination),
         amount_msat: payment.amount_msat,
         payment_request: invoice.map_or_else(String::new, |invoice| invoice.payment_request),
-        payment_addr: payment_addr.map(PaymentAddr::to_bytes),
+        payment_addr,
         route_hints: hints::to_records(&payment.route_hints),
         custom_records: payment.custom_records,
         fee_limit_msat: limits.fee_limit_msat,
@@ -95,9 +94,7 @@ fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms
         max_parts,
         max_shard_msat: limits.max_shard_msat,
         outgoing_channels: limits.outgoing_channels,
-        last_hop: limits
-            .last_hop
-            .map(|key| key.serialize().to_lower_hex_string()),
+        last_hop: limits.last_hop,
         deadline: now().saturating_add(limits.timeout_seconds),
         by_route: false,
     }

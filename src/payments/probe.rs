@@ -22,9 +22,10 @@ use super::lifecycle::Open;
 use super::outbound_htlcs::RouteQuestion;
 use super::probes::ProbeFailure;
 use super::registry::Payments;
+use crate::model::attempt::HopRecord;
+use crate::model::payment::{FailureReason, PaymentTerms};
 use crate::routing::FailedChannel;
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
-use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 use ldk_amp::{MppRecord, PaymentAddr};
 
 /// What to probe: a payment in one part.

@@ -9,14 +9,13 @@ use lightning::ln::channelmanager::PaymentId;
 use super::active::{Active, Recipient};
 use super::clock::{now, now_ns};
 use super::lifecycle::Lifecycle;
-use super::node_key::parse_key;
 use super::registry::Payments;
 use super::sync::lock;
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::attempt::AttemptState;
+use crate::model::payment::{FailureReason, PaymentRecord};
 use crate::storage::StorageError;
-use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};
-use ldk_amp::PaymentAddr;
 
 /// Seconds after startup during which "no route" may mean that channels are not usable yet.
 const STARTUP_GRACE_SECONDS: u64 = 30;
@@ -119,8 +118,8 @@ fn recipient(record: &PaymentRecord) -> Result<Recipient, &'static str> {
         return Err("no payment address");
     }
     Ok(Recipient {
-        destination: parse_key(&terms.destination).ok_or("its destination")?,
-        payment_addr: terms.payment_addr.map(PaymentAddr::from_bytes),
+        destination: terms.destination.ok_or("its destination")?,
+        payment_addr: terms.payment_addr,
         metadata,
         route_hints,
     })

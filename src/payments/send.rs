@@ -11,7 +11,8 @@ use super::registry::Payments;
 use super::request::NewPayment;
 use super::sync::lock;
 use super::{PaymentView, SendError};
-use crate::storage::payments::{PaymentState, PutPayment};
+use crate::model::payment::PaymentState;
+use crate::storage::payments::PutPayment;
 use crate::storage::{Health, Ticket};
 use crash_points::Point;
 

@@ -22,11 +22,10 @@ use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::sync::lock;
 use super::{SendError, SendToRouteError, ids};
+use crate::model::attempt::{AttemptFailure, AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use crate::storage::Health;
-use crate::storage::payments::{
-    AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
-    PaymentTerms, PutPayment,
-};
+use crate::storage::payments::PutPayment;
 use ldk_amp::RecipientError;
 use ldk_amp::{AmpRecord, MppRecord};
 
@@ -92,7 +91,7 @@ impl RouteAttempt {
         PaymentTerms {
             destination: self.route.destination(),
             amount_msat: mpp.map_or(amount, |mpp| mpp.total_msat),
-            payment_addr: mpp.map(|mpp| mpp.payment_addr.to_bytes()),
+            payment_addr: mpp.map(|mpp| mpp.payment_addr),
             max_parts: u32::MAX,
             by_route: true,
             ..PaymentTerms::default()
@@ -108,7 +107,7 @@ impl RouteAttempt {
         AttemptRecord {
             attempt_id,
             payment_index,
-            payment_hash: self.payment_hash.0,
+            payment_hash: self.payment_hash,
             shard: self.amp.as_ref().map(shard),
             state: AttemptState::InFlight,
             attempt_time_ns: now_ns(),
@@ -228,7 +227,7 @@ impl Payments {
         let row = attempt.row(attempt_id, progress.lifecycle.record.payment_index);
         progress.lifecycle.add_given(row, attempt.skip_temp_err);
         self.store_attempt(&progress, attempt_id);
-        let id = ids::of(&attempt.payment_hash.0, attempt_id);
+        let id = ids::of(&attempt.payment_hash, attempt_id);
         self.register(id, active, attempt_id);
         let sent = self
             .outbound

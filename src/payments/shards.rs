@@ -3,7 +3,8 @@
 
 use lightning_types::payment::PaymentHash;
 
-use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::PaymentRecord;
 use ldk_amp::{Share, SplitError, Splitter};
 
 /// The share and child index of a shard: record 14 without the payment's set_id.

@@ -18,8 +18,9 @@ use super::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
 use super::request::{Limits, Method, NewPayment, PaidInvoice};
 use super::sync::lock;
 use super::{PaymentView, Payments, SendError};
+use crate::model::attempt::AttemptState;
+use crate::model::payment::{FailureReason, PaymentState};
 use crate::storage::Store;
-use crate::storage::payments::{AttemptState, FailureReason, PaymentState};
 use ldk_amp::PaymentAddr;
 
 mod ends;

@@ -1,7 +1,8 @@
 //! Payments as shown to API clients.
 
 use super::lifecycle::Lifecycle;
-use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord, PaymentState};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::{PaymentRecord, PaymentState};
 
 /// A consistent view of a payment and its attempts.
 #[derive(Clone)]

@@ -3,8 +3,8 @@
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
-use bitcoin::hex::DisplayHex;
 use bitcoin::{Transaction, Txid};
+use lightning::ln::types::ChannelId;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ pub type Merge<T> = Box<dyn Fn(Option<T>) -> Option<T> + Send>;
 
 /// Records that a channel was closed, or updates the record with new details of the close.
 pub struct MergeClosedChannel<T> {
-    pub channel_id: [u8; 32],
+    pub channel_id: ChannelId,
     /// Seconds since 1970; the first value written is kept.
     pub closed_at: u64,
     /// Computes the record to store from the stored record, if any.
@@ -28,7 +28,7 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         let stored: Option<String> = db
             .prepare_cached("SELECT record FROM closed_channels WHERE channel_id = ?1")?
-            .query_row([self.channel_id], |row| row.get(0))
+            .query_row([self.channel_id.0], |row| row.get(0))
             .optional()?;
         let stored = stored.map(|text| parse(&text)).transpose()?;
         let Some(merged) = (self.merge)(stored) else {
@@ -39,7 +39,7 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
              ON CONFLICT (channel_id) DO UPDATE SET record = ?3",
         )?
         .execute(params![
-            self.channel_id,
+            self.channel_id.0,
             signed(self.closed_at),
             json(&merged)?
         ])
@@ -47,17 +47,14 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!(
-            "the record of closed channel {}",
-            self.channel_id.as_hex()
-        ))
+        Subject::Informative(format!("the record of closed channel {}", self.channel_id))
     }
 }
 
 /// A closing transaction that both sides have signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgreedCloseRow {
-    pub channel_id: [u8; 32],
+    pub channel_id: ChannelId,
     pub transaction: Transaction,
     /// The operator asked for our commitment transaction instead.
     pub forced: bool,
@@ -74,7 +71,7 @@ impl Change for PutAgreedClose {
         let (txid, height) = row.confirmed.unzip();
         db.prepare_cached("INSERT OR REPLACE INTO agreed_closes VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![
-                row.channel_id,
+                row.channel_id.0,
                 serialize(&row.transaction),
                 row.forced,
                 txid.map(Txid::to_byte_array),
@@ -85,12 +82,12 @@ impl Change for PutAgreedClose {
 }
 
 /// Removes the cooperative close of this channel, which is buried.
-pub struct DropAgreedClose(pub [u8; 32]);
+pub struct DropAgreedClose(pub ChannelId);
 
 impl Change for DropAgreedClose {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("DELETE FROM agreed_closes WHERE channel_id = ?1")?
-            .execute([self.0])
+            .execute([self.0.0])
             .map(|_| ())
     }
 }
@@ -101,7 +98,7 @@ fn agreed_close(row: &rusqlite::Row<'_>) -> rusqlite::Result<AgreedCloseRow> {
         .map_err(|error| damaged(format!("column raw_transaction: {error}")))?;
     let txid = optional_array(row, "confirmed_txid")?.map(Txid::from_byte_array);
     Ok(AgreedCloseRow {
-        channel_id: array(row, "channel_id")?,
+        channel_id: ChannelId(array(row, "channel_id")?),
         transaction,
         forced: row.get("forced")?,
         confirmed: txid.zip(row.get("confirmed_height")?),

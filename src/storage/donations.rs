@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::invoices::InvoiceRecord;
 use super::sql::{signed, unsigned};
 use super::{Change, StorageError, Store, Subject};
+use crate::model::invoice::InvoiceRecord;
 
 /// Makes this invoice, which is stored or queued before this change, the page's current one.
 pub struct PutDonationInvoice {
@@ -116,19 +116,21 @@ impl Store {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use ldk_amp::{PaymentAddr, SetId};
+    use lightning_types::payment::PaymentHash;
+
     use super::*;
-    use crate::storage::invoices::{
-        DeleteInvoice, HtlcState, InvoiceKind, InvoiceState, InvoiceTerms, PutInvoice, PutSet,
-        SetRecord,
-    };
+    use crate::model::htlc::{HtlcState, SetRecord};
+    use crate::model::invoice::{InvoiceKind, InvoiceState, InvoiceTerms};
+    use crate::storage::invoices::{DeleteInvoice, PutInvoice, PutSet};
 
     /// A static invoice without expiry.
     pub(crate) fn invoice(add_index: u64) -> InvoiceRecord {
         InvoiceRecord {
             add_index,
             kind: InvoiceKind::Amp,
-            payment_hash: [add_index as u8; 32],
-            payment_addr: [add_index as u8; 32],
+            payment_hash: PaymentHash([add_index as u8; 32]),
+            payment_addr: PaymentAddr::from_bytes([add_index as u8; 32]),
             preimage: None,
             terms: InvoiceTerms::default(),
             value_msat: 0,
@@ -143,7 +145,7 @@ pub(crate) mod tests {
 
     fn paid(add_index: u64, settle_index: u64, amt_paid_msat: u64) -> PutSet {
         PutSet(SetRecord {
-            set_id: [settle_index as u8; 32],
+            set_id: SetId::from_bytes([settle_index as u8; 32]),
             add_index,
             state: HtlcState::Settled,
             settle_index: Some(settle_index),

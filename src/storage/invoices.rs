@@ -10,16 +10,9 @@ mod lookup;
 mod queries;
 mod records;
 
-pub use amp_payments::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
 pub use given_back::{ForgetGivenBack, GivenBack};
-pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
-pub use queries::{InvoicePage, Settlement};
-pub use records::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,
-    ShardRecord,
-};
 
 #[cfg(test)]
 mod plan_tests;

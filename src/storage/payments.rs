@@ -1,193 +1,18 @@
 //! Outgoing payments and their attempts.
 
-use std::collections::BTreeMap;
-
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::sql::{array, json, optional_array, parse, signed, unsigned};
 use super::{Change, StorageError, Store, Subject};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 
 mod delete;
 mod pages;
 
 pub use delete::DeletePayments;
-pub use pages::PaymentPage;
-
-/// The state of a payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaymentState {
-    InFlight,
-    Succeeded,
-    Failed,
-}
-
-/// The reason why a payment failed, in lnd's terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureReason {
-    None,
-    Timeout,
-    NoRoute,
-    Error,
-    IncorrectPaymentDetails,
-    InsufficientBalance,
-    Canceled,
-}
-
-/// The state of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptState {
-    InFlight,
-    Succeeded,
-    Failed,
-}
-
-/// The parameters of a payment request.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaymentTerms {
-    /// 33 bytes in hex.
-    pub destination: String,
-    pub amount_msat: u64,
-    /// Maximum total routing fee.
-    pub fee_limit_msat: u64,
-    /// BOLT 11 text, empty if there is none.
-    pub payment_request: String,
-    /// The payment secret (BOLT 4: `payment_secret`); keysend payments have none.
-    pub payment_addr: Option<[u8; 32]>,
-    /// Blocks.
-    pub final_cltv_delta: u32,
-    /// Maximum total time lock in blocks from now; 0 for 2016.
-    pub cltv_limit: u32,
-    pub max_parts: u32,
-    /// 0: no limit.
-    pub max_shard_msat: u64,
-    /// Short channel ids; empty for any channel.
-    pub outgoing_channels: Vec<u64>,
-    /// 33 bytes in hex.
-    pub last_hop: Option<String>,
-    /// Additional route hints from the API client; the invoice's hints are in its text.
-    #[serde(default)]
-    pub route_hints: Vec<Vec<HintHopRecord>>,
-    /// Custom TLV records (types >= 65536) for the receiver.
-    pub custom_records: BTreeMap<u64, Vec<u8>>,
-    /// Seconds since 1970 after which no new attempt is made.
-    pub deadline: u64,
-    /// The API client chooses the routes (SendToRoute).
-    #[serde(default)]
-    pub by_route: bool,
-}
-
-/// A hop of a route hint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HintHopRecord {
-    /// 33 bytes in hex.
-    pub node_id: String,
-    pub scid: u64,
-    pub fee_base_msat: u32,
-    /// Millionths of the amount.
-    pub fee_ppm: u32,
-    /// Blocks.
-    pub cltv_delta: u16,
-}
-
-/// A row of `payments`.
-#[derive(Clone)]
-pub struct PaymentRecord {
-    /// Payment index, counted from 1.
-    pub payment_index: u64,
-    /// Payment hash, or set_id for AMP.
-    pub identifier: [u8; 32],
-    pub created_at_ns: u64,
-    pub state: PaymentState,
-    /// Reason why an in-flight payment makes no more attempts, if any.
-    pub failure_reason: FailureReason,
-    /// The preimage of the last attempt that settled.
-    pub preimage: Option<[u8; 32]>,
-    /// Root share of an in-flight AMP payment, the XOR of all its shares.
-    pub root: Option<Zeroizing<[u8; 32]>>,
-    pub terms: PaymentTerms,
-}
-
-impl std::fmt::Debug for PaymentRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PaymentRecord")
-            .field("payment_index", &self.payment_index)
-            .field("state", &self.state)
-            .field("failure_reason", &self.failure_reason)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A hop of a route, as the sender sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HopRecord {
-    /// 33 bytes in hex.
-    pub node_id: String,
-    pub scid: u64,
-    /// Amount that this hop's node forwards after deducting its fee (BOLT 4: `amt_to_forward`); for
-    /// the receiver, the amount it gets.
-    pub amt_to_forward_msat: u64,
-    pub fee_msat: u64,
-    /// Block height in this hop's payload (BOLT 4: `outgoing_cltv_value`).
-    pub expiry: u32,
-    /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
-    /// gets expires; 0 for the receiver.
-    pub cltv_delta: u32,
-    /// Custom TLV records (types >= 65536) of this attempt only; those of the payment are in its
-    /// terms.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub custom_records: BTreeMap<u64, Vec<u8>>,
-}
-
-/// The reason why an attempt failed, as far as LDK reports it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptFailure {
-    /// The receiver rejected the payment permanently.
-    pub by_receiver: bool,
-    /// The receiver did not get all parts in time (`mpp_timeout`).
-    #[serde(default)]
-    pub timed_out: bool,
-    /// The receiver could not use the payload (`invalid_onion_payload`).
-    #[serde(default)]
-    pub invalid_payload: bool,
-    /// Index of the failing node in the route; 0 is this node.
-    pub source_index: u32,
-    /// Block height at the time of the failure.
-    pub height: u32,
-}
-
-/// A row of `attempts`.
-#[derive(Clone)]
-pub struct AttemptRecord {
-    /// Attempt id, counted from 1.
-    pub attempt_id: u64,
-    pub payment_index: u64,
-    /// Payment hash of this HTLC; AMP shards each have their own.
-    pub payment_hash: [u8; 32],
-    /// Share and child index of an AMP shard.
-    pub shard: Option<(Zeroizing<[u8; 32]>, u32)>,
-    pub state: AttemptState,
-    pub attempt_time_ns: u64,
-    pub resolve_time_ns: Option<u64>,
-    pub preimage: Option<[u8; 32]>,
-    pub route: Vec<HopRecord>,
-    pub failure: Option<AttemptFailure>,
-}
-
-impl AttemptRecord {
-    /// Amount that this attempt delivers, in msat.
-    pub fn amount_msat(&self) -> u64 {
-        self.route.last().map_or(0, |hop| hop.amt_to_forward_msat)
-    }
-
-    /// Routing fee of this attempt, in msat.
-    pub fn fee_msat(&self) -> u64 {
-        self.route
-            .iter()
-            .fold(0, |sum, hop| sum.saturating_add(hop.fee_msat))
-    }
-}
 
 /// Writes a payment, replacing a failed one with the same identifier.
 pub struct PutPayment(pub PaymentRecord);
@@ -207,7 +32,7 @@ impl Change for PutPayment {
             signed(p.created_at_ns),
             p.state.number(),
             p.failure_reason.number(),
-            p.preimage,
+            p.preimage.map(|preimage| preimage.0),
             p.root.as_deref(),
             json(&p.terms)?,
         ])
@@ -248,13 +73,13 @@ impl Change for PutAttempt {
         .execute(params![
             signed(a.attempt_id),
             signed(a.payment_index),
-            a.payment_hash,
+            a.payment_hash.0,
             a.shard.as_ref().map(|(share, _)| &**share),
             a.shard.as_ref().map(|(_, index)| index),
             a.state.number(),
             signed(a.attempt_time_ns),
             a.resolve_time_ns.map(signed),
-            a.preimage,
+            a.preimage.map(|preimage| preimage.0),
             json(&a.route)?,
             failure,
         ])
@@ -335,7 +160,7 @@ fn payment_record(row: &Row<'_>) -> rusqlite::Result<PaymentRecord> {
         created_at_ns: unsigned(row.get("created_at_ns")?),
         state: PaymentState::of(row.get("state")?)?,
         failure_reason: FailureReason::of(row.get("failure_reason")?)?,
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
         root: optional_array(row, "root")?.map(Zeroizing::new),
         terms: parse(&row.get::<_, String>("terms")?)?,
     })
@@ -347,12 +172,12 @@ fn attempt_record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
     Ok(AttemptRecord {
         attempt_id: unsigned(row.get("attempt_id")?),
         payment_index: unsigned(row.get("payment_index")?),
-        payment_hash: array(row, "payment_hash")?,
+        payment_hash: PaymentHash(array(row, "payment_hash")?),
         shard: share.zip(index),
         state: AttemptState::of(row.get("state")?)?,
         attempt_time_ns: unsigned(row.get("attempt_time_ns")?),
         resolve_time_ns: row.get::<_, Option<i64>>("resolve_time_ns")?.map(unsigned),
-        preimage: optional_array(row, "preimage")?,
+        preimage: optional_array(row, "preimage")?.map(PaymentPreimage),
         route: parse(&row.get::<_, String>("route")?)?,
         failure: row
             .get::<_, Option<String>>("failure")?

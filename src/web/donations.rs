@@ -17,7 +17,7 @@ use super::shown::{Material, Shown};
 use super::till::{Till, Total};
 use crate::config;
 use crate::invoices::{InvoiceEvent, InvoiceView, Registry, Subscription};
-use crate::storage::invoices::InvoiceRecord;
+use crate::model::invoice::InvoiceRecord;
 use crate::storage::{StorageError, Store};
 
 /// How often to check whether the invoice needs renewal or its route hints have changed.

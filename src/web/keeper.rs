@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::DonationError;
 use crate::config::Validity;
 use crate::invoices::{Expiry, NewInvoice, Purpose, Registry};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::Store;
 use crate::storage::donations::PutDonationInvoice;
-use crate::storage::invoices::{InvoiceRecord, InvoiceState};
 
 /// A new invoice is created when this fraction of the old one's lifetime is left: one third.
 const RENEWAL_DIVISOR: u64 = 3;

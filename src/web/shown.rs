@@ -8,7 +8,7 @@ use lightning_types::routing::RouteHint;
 
 use super::DonationError;
 use crate::invoices::{InvoiceText, Registry};
-use crate::storage::invoices::{InvoiceRecord, InvoiceState};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use ampd_text::bip21::Link;
 use ampd_text::qr::Code;
 

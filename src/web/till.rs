@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::invoices::InvoiceView;
-use crate::storage::invoices::{PaymentPage, PaymentRecord};
+use crate::model::amp_payment::{PaymentPage, PaymentRecord};
 use crate::storage::{StorageError, Store};
 use ampd_text::sanitize;
 
@@ -140,14 +140,17 @@ fn shown_message(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use ldk_amp::SetId;
+
     use super::*;
+    use crate::model::htlc::{HtlcState, SetRecord};
     use crate::storage::donations::PutDonationInvoice;
     use crate::storage::donations::tests::invoice;
-    use crate::storage::invoices::{HtlcState, PutInvoice, PutSet, SetRecord};
+    use crate::storage::invoices::{PutInvoice, PutSet};
 
     fn set(add_index: u64, settle_index: u64) -> SetRecord {
         SetRecord {
-            set_id: [settle_index as u8; 32],
+            set_id: SetId::from_bytes([settle_index as u8; 32]),
             add_index,
             state: HtlcState::Settled,
             settle_index: Some(settle_index),

@@ -1,6 +1,6 @@
 //! How a payment reacts to each failure that its receiver may return.
 
-use ampd::storage::payments::FailureReason;
+use ampd::model::payment::FailureReason;
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};

@@ -1,9 +1,8 @@
 //! Canceled, disabled and expired invoices. HTLCs held for them fail back at once with PERM|15, not with
 //! `mpp_timeout`.
 
-use ampd::invoices::InvoiceRef;
+use ampd::model::invoice::{InvoiceRecord, InvoiceRef, InvoiceState};
 use ampd::storage::Change;
-use ampd::storage::invoices::{InvoiceRecord, InvoiceState};
 use ldk_amp::PaymentAddr;
 use rusqlite::Connection;
 

@@ -2,7 +2,7 @@
 //! per hash.
 
 use ampd::invoices::NewInvoice;
-use ampd::storage::invoices::InvoiceState;
+use ampd::model::invoice::InvoiceState;
 use ldk_amp::PaymentAddr;
 use lightning::types::payment::PaymentHash;
 
@@ -18,7 +18,7 @@ fn rejects_a_shard_with_an_invoices_hash_without_blocking_the_invoice() {
         value_msat: 50_000,
         ..NewInvoice::default()
     });
-    let hash = PaymentHash(invoice.payment_hash);
+    let hash = invoice.payment_hash;
     let half = shards(set(1), ADDR, &[60_000, 40_000])
         .remove(0)
         .with_hash(hash);

@@ -1,7 +1,8 @@
 //! Hold invoices as seen by the payer: while held, when settled or canceled, and at the deadline.
 
-use ampd::invoices::{InvoiceRef, NewInvoice, Purpose};
-use ampd::storage::invoices::{HtlcState, InvoiceState};
+use ampd::invoices::{NewInvoice, Purpose};
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::{InvoiceRef, InvoiceState};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::scene::*;
@@ -19,7 +20,7 @@ fn hash() -> PaymentHash {
 fn scene_with(cltv_delta: u64) -> (Scene, [Shard; 2]) {
     let scene = Scene::new();
     scene.receiver.add(NewInvoice {
-        purpose: Purpose::Hold { hash: hash().0 },
+        purpose: Purpose::Hold { hash: hash() },
         value_msat: 100_000,
         cltv_delta,
         ..NewInvoice::default()
@@ -79,7 +80,7 @@ fn multi_part_payment_is_held_until_settled() {
 fn canceling_fails_held_parts() {
     let (scene, parts) = scene();
     let attempts = scene.send_all(&parts);
-    scene.receiver.cancel(&InvoiceRef::Hash(hash().0));
+    scene.receiver.cancel(&InvoiceRef::Hash(hash()));
     scene.run();
     assert_eq!(scene.outcome(&attempts[0]), scene.refusal(&parts[0]));
     assert_eq!(scene.outcome(&attempts[1]), scene.refusal(&parts[1]));
@@ -90,7 +91,7 @@ fn canceling_fails_held_parts() {
 fn canceling_fails_parts_that_ldk_is_still_collecting() {
     let (scene, parts) = scene();
     let attempt = scene.send(&parts[0]);
-    scene.receiver.cancel(&InvoiceRef::Hash(hash().0));
+    scene.receiver.cancel(&InvoiceRef::Hash(hash()));
     scene.run();
     assert_eq!(scene.outcome(&attempt), scene.refusal(&parts[0]));
     assert_eq!(states(&scene), (InvoiceState::Canceled, vec![]));

@@ -59,9 +59,7 @@ fn rejects_amp_without_an_mpp_record() {
     let invoice = scene.receiver.add_amp_invoice(0);
     let shard = shards(set(1), addr(&invoice), &[50_000]).remove(0);
     scene.assert_refused_and_not_stored(&shard.clone().without_mpp(), "no invoice");
-    let by_hash = shard
-        .without_mpp()
-        .with_hash(PaymentHash(invoice.payment_hash));
+    let by_hash = shard.without_mpp().with_hash(invoice.payment_hash);
     scene.assert_refused_and_not_stored(&by_hash, "with an invoice's hash");
 }
 
@@ -73,7 +71,7 @@ fn amp_invoice_rejects_non_amp_payments() {
     let invoice = scene.receiver.add_amp_invoice(50_000);
     let to_its_hash = shards(set(1), addr(&invoice), &[50_000])
         .remove(0)
-        .with_hash(PaymentHash(invoice.payment_hash))
+        .with_hash(invoice.payment_hash)
         .without_amp();
     let half = to_its_hash.clone().amount(25_000);
     // As lnd's EstimateRouteFee does.
@@ -97,6 +95,6 @@ fn regular_invoice_rejects_amp_payments() {
     });
     let shard = shards(set(1), addr(&invoice), &[50_000]).remove(0);
     scene.assert_refused_and_not_stored(&shard, "to its address");
-    let with_its_hash = shard.with_hash(PaymentHash(invoice.payment_hash));
+    let with_its_hash = shard.with_hash(invoice.payment_hash);
     scene.assert_refused_and_not_stored(&with_its_hash, "to its address and hash");
 }

@@ -1,7 +1,7 @@
 //! Keysend: payments to a public key that carry their own preimage.
 
 use ampd::invoices::{Limits, NewInvoice, Purpose};
-use ampd::storage::invoices::{InvoiceKind, InvoiceState};
+use ampd::model::invoice::{InvoiceKind, InvoiceState};
 use ldk_amp::PaymentAddr;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
@@ -112,7 +112,7 @@ fn rejects_keysend_with_an_invoices_hash_and_leaves_the_invoice_payable() {
     let scene = Scene::new();
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some(PREIMAGE.0),
+            preimage: Some(PREIMAGE),
         },
         ..NewInvoice::default()
     });

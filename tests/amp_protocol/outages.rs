@@ -1,7 +1,8 @@
 //! An intermediate node loses its connection to the receiver for a while, so HTLCs over it fail temporarily.
 
+use ampd::model::attempt::AttemptState;
+use ampd::model::payment::{FailureReason, PaymentState};
 use ampd::payments::{Method, PaymentView};
-use ampd::storage::payments::{AttemptState, FailureReason, PaymentState};
 use lightning::types::payment::PaymentPreimage;
 use tokio::sync::watch;
 

@@ -4,9 +4,11 @@
 use std::collections::HashSet;
 
 use ampd::invoices::{NewInvoice, Purpose};
+use ampd::model::attempt::{AttemptRecord, AttemptState};
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::InvoiceKind;
+use ampd::model::payment::{FailureReason, PaymentState};
 use ampd::payments::{Method, NewPayment, PaymentView};
-use ampd::storage::invoices::{HtlcState, InvoiceKind};
-use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
 use ldk_amp::PaymentAddr;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};
@@ -225,7 +227,7 @@ fn keysend_settles_in_one_part() {
     payment.custom_records = records.clone().into();
     let ended = scene.pay(payment);
     assert_succeeded(&ended);
-    assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
+    assert_eq!(ended.record.preimage, Some(PREIMAGE));
     let hash: PaymentHash = PREIMAGE.into();
     assert_eq!(ended.record.identifier, hash.0);
     let [invoice] = &scene.receiver.invoices()[..] else {
@@ -244,7 +246,7 @@ fn regular_invoice_is_paid_in_parts_with_its_hash() {
     scene.announce_routes([0, 1]);
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some(PREIMAGE.0),
+            preimage: Some(PREIMAGE),
         },
         value_msat: TWO_ROUTES_MSAT,
         ..NewInvoice::default()
@@ -264,8 +266,8 @@ fn regular_invoice_is_paid_in_parts_with_its_hash() {
     let ended = scene.pay(to_receiver(method(true)));
     assert_succeeded(&ended);
     assert_eq!(ended.attempts.len(), 2);
-    assert!(ended.attempts.iter().all(|a| a.payment_hash == hash.0));
-    assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
+    assert!(ended.attempts.iter().all(|a| a.payment_hash == hash));
+    assert_eq!(ended.record.preimage, Some(PREIMAGE));
 }
 
 /// LDK's router raises amounts below the last channel's minimum, and the fee limit would allow it here.

@@ -3,9 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ampd::invoices::Limits;
+use ampd::model::attempt::{AttemptRecord, AttemptState};
+use ampd::model::htlc::HtlcState;
+use ampd::model::payment::{FailureReason, PaymentState};
 use ampd::payments::{Method, NewPayment, PaymentView};
-use ampd::storage::invoices::HtlcState;
-use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
 use ldk_amp::{PaymentAddr, SetId};
 use tokio::sync::watch;
 

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use ampd::invoices::{
-    InboundHtlcs, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
+    InboundHtlcs, InvoiceError, InvoiceView, Limits, NewInvoice, Purpose, Registry,
     SingleSubscription,
 };
 use ampd::ldk::KeysManager;
+use ampd::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use ampd::model::invoice::{InvoicePage, InvoiceRecord, InvoiceRef};
 use ampd::node::ManagerInboundHtlcs;
-use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
 use ldk_amp::EnvelopeKey;
@@ -103,7 +104,7 @@ impl Receiver {
     }
 
     pub(crate) fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
-        let settled = self.registry.settle_hold(preimage.0);
+        let settled = self.registry.settle_hold(preimage);
         self.runtime.block_on(settled)
     }
 
@@ -162,11 +163,11 @@ impl Receiver {
     }
 
     pub(crate) fn set(&self, set_id: SetId) -> Option<SetRecord> {
-        self.store().set(set_id.as_bytes()).unwrap()
+        self.store().set(&set_id).unwrap()
     }
 
     pub(crate) fn htlcs(&self, set_id: SetId) -> Vec<HtlcRecord> {
-        self.store().htlcs_of_set(set_id.as_bytes()).unwrap()
+        self.store().htlcs_of_set(&set_id).unwrap()
     }
 
     pub(crate) fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {

@@ -1,7 +1,8 @@
 //! Replayed events and restarts: an HTLC gets the same answer as before.
 
+use ampd::model::htlc::HtlcState;
 use ampd::storage::Change;
-use ampd::storage::invoices::{HtlcState, PutHtlc, PutSet};
+use ampd::storage::invoices::{PutHtlc, PutSet};
 use ldk_amp::{Child, PaymentAddr, Share};
 use lightning::ln::channelmanager::PaymentId;
 
@@ -110,7 +111,7 @@ fn set_settled_before_a_crash_is_claimed_after_it() {
     for (mut row, shard) in scene.receiver.htlcs(set(1)).into_iter().zip(&shards) {
         let index = shard.amp.as_ref().unwrap().child_index;
         let child = Child::derive(&root, shard.share(), index);
-        (row.state, row.preimage) = (HtlcState::Settled, Some(child.preimage.0));
+        (row.state, row.preimage) = (HtlcState::Settled, Some(child.preimage));
         decision.push(Box::new(PutHtlc(row)));
     }
     scene.receiver.restart_after(decision);

@@ -1,7 +1,8 @@
 //! Test fixture with payers, a receiver and the channels between them.
 
 use ampd::invoices::Limits;
-use ampd::storage::invoices::{HtlcState, InvoiceRecord};
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::InvoiceRecord;
 use ldk_amp::{PaymentAddr, SetId, SetLimits};
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
 use lightning::routing::router::{PaymentParameters, RouteParameters};
@@ -34,7 +35,7 @@ pub(crate) const fn set(number: u8) -> SetId {
 }
 
 pub(crate) fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
-    PaymentAddr::from_bytes(invoice.payment_addr)
+    invoice.payment_addr
 }
 
 /// Returns a stored set whose HTLCs are held.

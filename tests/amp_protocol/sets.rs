@@ -1,7 +1,8 @@
 //! How shards form sets and sets settle.
 
-use ampd::invoices::{InvoiceRef, InvoiceView};
-use ampd::storage::invoices::{HtlcState, InvoiceState};
+use ampd::invoices::InvoiceView;
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::{InvoiceRef, InvoiceState};
 use ldk_amp::{PaymentAddr, SetId, Share};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
@@ -21,7 +22,7 @@ fn first_shard_is_held_until_the_second_settles_both() {
     assert_eq!(scene.outcomes(&[first, second]), [Outcome::Settled; 2]);
     assert_eq!(scene.stored_set(set(1)), settled(100_000, 2));
     for (htlc, shard) in scene.receiver.htlcs(set(1)).iter().zip(&shards) {
-        let own = PaymentPreimage(htlc.preimage.unwrap());
+        let own = htlc.preimage.unwrap();
         assert_eq!(PaymentHash::from(own), shard.hash);
         assert!(htlc.claimed, "LDK has claimed it");
     }
@@ -96,7 +97,7 @@ fn single_invoice_subscriber_sees_every_settled_set() {
         scene.assert_settles(&shards(set(n), addr(&invoice), &[6_000, 4_000]));
         let change = scene.receiver.next_change(&mut changes);
         assert_eq!(change.record.amt_paid_msat, 10_000 * u64::from(n));
-        assert_eq!(sets(change), [set(n).to_bytes()]);
+        assert_eq!(sets(change), [set(n)]);
     }
 }
 

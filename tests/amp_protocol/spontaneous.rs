@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampd::invoices::Limits;
-use ampd::storage::invoices::{InvoiceKind, InvoiceState};
+use ampd::model::invoice::{InvoiceKind, InvoiceState};
 use ldk_amp::PaymentAddr;
 
 use crate::scene::*;
@@ -20,8 +20,8 @@ fn first_shard_creates_an_invoice_that_the_last_one_pays() {
         panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::SpontaneousAmp);
-    assert_eq!(invoice.payment_hash, shards[0].hash.0, "as in lnd");
-    assert_eq!(invoice.payment_addr, *ADDR.as_bytes());
+    assert_eq!(invoice.payment_hash, shards[0].hash, "as in lnd");
+    assert_eq!(invoice.payment_addr, ADDR);
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100_000, 0));
     assert_eq!(invoice.terms.cltv_delta, 19, "as in lnd");
 

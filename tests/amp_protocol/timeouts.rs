@@ -2,8 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ampd::model::htlc::HtlcState;
+use ampd::model::invoice::InvoiceState;
 use ampd::storage::Change;
-use ampd::storage::invoices::{HtlcState, InvoiceState, PutHtlc};
+use ampd::storage::invoices::PutHtlc;
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::PublicKey;

@@ -11,9 +11,9 @@ use crate::invoices::fail_back::fail_back;
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
 use crate::invoices::{InvoiceView, SETTLED};
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, NeverExpires, PutHtlc, PutSet, SetRecord,
-};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::InvoiceKind;
+use crate::storage::invoices::{NeverExpires, PutHtlc, PutSet};
 use crash_points::Point;
 use ldk_amp::Envelope;
 use ldk_amp::{Claim, HtlcKey, HtlcRef, Outcome, SetId};
@@ -26,7 +26,7 @@ impl Registry {
         }
         shard.held.row.add_index = shard.invoice.add_index;
         let envelope = shard.held.envelope.clone();
-        let hash = PaymentHash(shard.held.row.payment_hash);
+        let hash = shard.held.row.payment_hash;
         let outcome = state.open.accept(
             &shard.invoice,
             shard.held,
@@ -80,7 +80,7 @@ fn settle(state: &mut State, set_id: SetId, claims: Vec<Claim>) -> Decision {
         if let Some(held) = open.htlcs.get_mut(&claim.key) {
             held.row.state = HtlcState::Settled;
             held.row.resolved_at = Some(now);
-            held.row.preimage = Some(claim.preimage.0);
+            held.row.preimage = Some(claim.preimage);
         }
     }
     let set = SetRecord {

@@ -6,7 +6,7 @@ use crate::invoices::amp_refusal::Refusal;
 use crate::invoices::decision::{Answer, Decision};
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
-use crate::storage::invoices::HtlcState;
+use crate::model::htlc::HtlcState;
 use ldk_amp::Envelope;
 
 /// The earlier decision about an HTLC.
@@ -33,15 +33,15 @@ impl Registry {
         if let Some(preimage) = state.settled.get(&key) {
             return Ok(Some(Replay::Settled(*preimage)));
         }
-        let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
+        let row = self.store.htlc(&key)?;
         let replay = row.map(|row| match (row.state, row.preimage) {
-            (HtlcState::Settled, Some(preimage)) => Replay::Settled(PaymentPreimage(preimage)),
+            (HtlcState::Settled, Some(preimage)) => Replay::Settled(preimage),
             _ => Replay::Canceled,
         });
         if replay.is_some() {
             return Ok(replay);
         }
-        let deleted = self.store.given_back(&key.channel_id.0, key.htlc_id)?;
+        let deleted = self.store.given_back(&key)?;
         Ok(deleted.map(|_| Replay::Canceled))
     }
 }

@@ -12,9 +12,8 @@ use crate::invoices::amp_sets::{Held, OpenSet};
 use crate::invoices::inbound_htlcs::Claimable;
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
-};
+use crate::model::htlc::{HtlcRecord, HtlcState, ShardRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState};
 use ldk_amp::Envelope;
 use ldk_amp::{FailReason, MppRecord, SetId};
 
@@ -75,11 +74,11 @@ impl Registry {
         mpp: &MppRecord,
     ) -> Result<(InvoiceRecord, bool), Refusal> {
         let hash = claimable.payment_hash;
-        let namesake = self.find_by_hash(state, &hash.0)?;
+        let namesake = self.find_by_hash(state, &hash)?;
         if namesake.as_ref().is_some_and(|other| !other.kind.is_amp()) {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
-        match self.find_by_addr(state, mpp.payment_addr.as_bytes())? {
+        match self.find_by_addr(state, &mpp.payment_addr)? {
             // Applies to known payers as well, once spontaneous payments have been disabled.
             Some(invoice)
                 if invoice.kind == InvoiceKind::SpontaneousAmp && !self.limits.accept_amp =>
@@ -151,10 +150,10 @@ impl Registry {
         height: u32,
     ) -> HtlcRecord {
         HtlcRecord {
-            channel_id: envelope.channel_id.0,
+            channel_id: envelope.channel_id,
             htlc_id: envelope.htlc_id,
             add_index: 0,
-            payment_hash: claimable.payment_hash.0,
+            payment_hash: claimable.payment_hash,
             scid: self.inbound.scid(&envelope.channel_id),
             amount_msat: claimable.amount_msat,
             total_msat: mpp.total_msat,
@@ -167,7 +166,7 @@ impl Registry {
             claimed: false,
             custom_records: claimable.custom_records.clone(),
             shard: Some(ShardRecord {
-                set_id: envelope.amp.set_id.to_bytes(),
+                set_id: envelope.amp.set_id,
                 share: envelope.amp.share.to_bytes(),
                 child_index: envelope.amp.child_index,
                 ephemeral_key: envelope.ephemeral_key.serialize(),

@@ -3,7 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use crate::clock::unix_seconds;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use crate::model::invoice::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 use ldk_amp::MppRecord;
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).
@@ -24,8 +24,8 @@ pub(super) fn invoice(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord
     InvoiceRecord {
         add_index: 0,
         kind: InvoiceKind::SpontaneousAmp,
-        payment_hash: first_hash.0,
-        payment_addr: mpp.payment_addr.to_bytes(),
+        payment_hash: first_hash,
+        payment_addr: mpp.payment_addr,
         preimage: None,
         terms: InvoiceTerms {
             cltv_delta: FINAL_CLTV_REJECT_DELTA,

@@ -9,8 +9,10 @@ use lightning_types::payment::PaymentHash;
 use super::spontaneous;
 use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutInvoice};
-use ldk_amp::{MppRecord, SetId};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceKind, InvoiceState};
+use crate::storage::invoices::PutInvoice;
+use ldk_amp::MppRecord;
 
 #[tokio::test]
 async fn holds_shards_until_the_set_is_complete() {
@@ -35,12 +37,12 @@ async fn holds_shards_until_the_set_is_complete() {
         "an AMP invoice must stay open, as in lnd"
     );
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100, 100));
-    assert_eq!(invoice.payment_hash, shards[0].hash().0);
+    assert_eq!(invoice.payment_hash, shards[0].hash());
     for shard in &shards {
         let key = shard.envelope.key();
-        let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = fixture.store.htlc(&key).unwrap();
         let row = row.unwrap();
-        assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
+        assert_eq!(PaymentHash::from(row.preimage.unwrap()), shard.hash());
         assert_eq!(row.custom_records, shard.claimable.custom_records);
         assert!(!row.claimed);
     }
@@ -52,7 +54,7 @@ async fn payment_address_can_be_paid_repeatedly() {
     for id in 1..=20 {
         let shards: Vec<_> = payment(id, &[50, 50])
             .into_iter()
-            .map(|shard| shard.to([99; 32]))
+            .map(|shard| shard.to(payment_addr(99)))
             .collect();
         assert_eq!(fixture.arrive_all(&shards), claims(&shards));
     }
@@ -80,7 +82,7 @@ async fn rejects_invalid_shards_without_storing_them() {
     let mut without_mpp = good();
     without_mpp.envelope.mpp = None;
     let mut zero_set = good();
-    zero_set.envelope.amp.set_id = SetId::from_bytes([0; 32]);
+    zero_set.envelope.amp.set_id = set_id(0);
     let cases = [
         ("no MPP record", without_mpp),
         ("total zero", good().total(0)),
@@ -118,9 +120,9 @@ async fn rejects_sets_too_close_to_their_claim_deadline() {
 async fn rejects_underpayment_and_accepts_overpayment() {
     let fixture = Fixture::new();
     fixture.arrive_all(&payment(1, &[100]));
-    let less = payment(2, &[99]).remove(0).to([1; 32]);
+    let less = payment(2, &[99]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&less), fails([&less]));
-    let more = payment(3, &[101]).remove(0).to([1; 32]);
+    let more = payment(3, &[101]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&more), claims([&more]));
     assert_eq!(fixture.invoices()[0].amt_paid_msat, 201);
 }
@@ -145,7 +147,7 @@ async fn enforces_the_invoice_cltv_delta() {
     invoice.terms.cltv_delta = 80;
     fixture.store.submit(PutInvoice(invoice));
     let fixture = fixture.restart();
-    let early = payment(1, &[10]).remove(0).to([9; 32]);
+    let early = payment(1, &[10]).remove(0).to(payment_addr(9));
     let late = early.clone().expiring(HEIGHT + 79);
     assert_eq!(fixture.arrive(&late), fails([&late]));
     let early = early.expiring(HEIGHT + 80);
@@ -154,7 +156,7 @@ async fn enforces_the_invoice_cltv_delta() {
 
 fn mpp(addr: u8, total_msat: u64) -> MppRecord {
     MppRecord {
-        payment_addr: ldk_amp::PaymentAddr::from_bytes([addr; 32]),
+        payment_addr: payment_addr(addr),
         total_msat,
     }
 }
@@ -175,7 +177,7 @@ async fn rejects_a_set_id_used_by_another_invoice() {
     let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     fixture.arrive(&shards[0]);
-    let elsewhere = shards[1].clone().to([2; 32]);
+    let elsewhere = shards[1].clone().to(payment_addr(2));
     assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     assert_eq!(fixture.invoices().len(), 1);
     // Applies also once it is settled, and after a restart.
@@ -185,7 +187,7 @@ async fn rejects_a_set_id_used_by_another_invoice() {
     fixture.port.answers();
     let again = payment(1, &[1, 1, 1]).remove(2).total(200);
     for addr in [2, 3] {
-        let elsewhere = again.clone().to([addr; 32]);
+        let elsewhere = again.clone().to(payment_addr(addr));
         assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     }
 }
@@ -208,7 +210,10 @@ async fn settled_sets_reject_further_shards() {
 async fn invalid_share_fails_only_its_set() {
     let fixture = Fixture::new();
     let to = |shards: Vec<Sent>| -> Vec<Sent> {
-        shards.into_iter().map(|shard| shard.to([9; 32])).collect()
+        shards
+            .into_iter()
+            .map(|shard| shard.to(payment_addr(9)))
+            .collect()
     };
     let (bad, good) = (to(payment(1, &[60, 40])), to(payment(2, &[70, 30])));
     fixture.arrive(&bad[0]);
@@ -252,7 +257,7 @@ async fn unpaid_shards_leave_no_message() {
     fixture.registry.expire_sets(u64::MAX);
     fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key).unwrap();
     assert!(row.unwrap().custom_records.is_empty());
 }
 
@@ -261,7 +266,7 @@ async fn rejects_amp_shards_with_the_hash_of_a_bolt11_invoice() {
     let fixture = Fixture::new();
     let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let mut shard = payment(1, &[100]).remove(0);
-    shard.claimable.payment_hash = PaymentHash(invoice.payment_hash);
+    shard.claimable.payment_hash = invoice.payment_hash;
     assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
@@ -344,7 +349,7 @@ async fn disabling_spontaneous_payments_applies_to_known_payers() {
     };
     let fixture = fixture.restart_with(off);
     fixture.port.answers();
-    let again = payment(2, &[100]).remove(0).to([1; 32]);
+    let again = payment(2, &[100]).remove(0).to(payment_addr(1));
     assert_eq!(fixture.arrive(&again), fails([&again]));
     // What was settled before is still claimed again.
     assert_eq!(fixture.arrive(&paid[0]), claims(&paid));
@@ -373,9 +378,7 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
     }
     for shard in [&spontaneous, &of_static, &timed_out] {
         let hold = NewInvoice {
-            purpose: Purpose::Hold {
-                hash: shard.hash().0,
-            },
+            purpose: Purpose::Hold { hash: shard.hash() },
             ..NewInvoice::default()
         };
         fixture.registry.add(hold).await.unwrap();
@@ -404,9 +407,7 @@ async fn new_invoices_cannot_use_the_hash_of_a_paid_shard() {
     let paid = payment(1, &[100]).remove(0);
     fixture.arrive(&paid);
     let hold = NewInvoice {
-        purpose: Purpose::Hold {
-            hash: paid.hash().0,
-        },
+        purpose: Purpose::Hold { hash: paid.hash() },
         ..NewInvoice::default()
     };
     let refused = fixture.registry.add(hold).await;

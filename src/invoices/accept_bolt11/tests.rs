@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_registry::{Answer, Fixture, payment};
+use crate::invoices::test_registry::{Answer, Fixture, payment, payment_addr};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
+use crate::storage::invoices::PutInvoice;
 
 async fn invoice(fixture: &Fixture, value_msat: u64) -> InvoiceRecord {
     let new = NewInvoice {
@@ -18,7 +20,7 @@ async fn invoice(fixture: &Fixture, value_msat: u64) -> InvoiceRecord {
 }
 
 fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
-    vec![Answer::Claim(PaymentHash(invoice.payment_hash))]
+    vec![Answer::Claim(invoice.payment_hash)]
 }
 
 #[tokio::test]
@@ -40,20 +42,32 @@ async fn invoice_settles_once() {
 async fn rejects_payments_that_do_not_match_the_invoice() {
     let fixture = Fixture::new();
     let invoice = invoice(&fixture, 100).await;
-    assert_eq!(fixture.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
+    assert_eq!(
+        fixture.pay(PaymentHash([9; 32]), &[1], 100),
+        failed(PaymentHash([9; 32])),
+        "unknown"
+    );
     let hash = invoice.payment_hash;
     assert_eq!(fixture.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
-    (expired.add_index, expired.payment_hash) = (2, [2; 32]);
-    (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
+    (expired.add_index, expired.payment_hash) = (2, PaymentHash([2; 32]));
+    (expired.payment_addr, expired.expires_at) = (payment_addr(2), Some(0));
     fixture.store.submit(PutInvoice(expired.clone()));
     let mut canceled = invoice.clone();
-    (canceled.add_index, canceled.payment_hash) = (3, [3; 32]);
-    (canceled.payment_addr, canceled.state) = ([3; 32], InvoiceState::Canceled);
+    (canceled.add_index, canceled.payment_hash) = (3, PaymentHash([3; 32]));
+    (canceled.payment_addr, canceled.state) = (payment_addr(3), InvoiceState::Canceled);
     fixture.store.submit(PutInvoice(canceled));
     fixture.store.flush();
-    assert_eq!(fixture.pay([2; 32], &[3], 100), failed([2; 32]), "expired");
-    assert_eq!(fixture.pay([3; 32], &[4], 100), failed([3; 32]), "canceled");
+    assert_eq!(
+        fixture.pay(PaymentHash([2; 32]), &[3], 100),
+        failed(PaymentHash([2; 32])),
+        "expired"
+    );
+    assert_eq!(
+        fixture.pay(PaymentHash([3; 32]), &[4], 100),
+        failed(PaymentHash([3; 32])),
+        "canceled"
+    );
 }
 
 #[tokio::test]
@@ -61,7 +75,7 @@ async fn rejects_bolt11_payments_with_the_hash_of_a_spontaneous_payment() {
     let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     fixture.arrive(&shards[0]);
-    let hash = shards[0].hash().0;
+    let hash = shards[0].hash();
     assert_eq!(fixture.pay(hash, &[1], 100), failed(hash));
 }
 
@@ -102,7 +116,7 @@ async fn payment_hashes_are_unique() {
     let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some([5; 32]),
+            preimage: Some(PaymentPreimage([5; 32])),
         },
         ..NewInvoice::default()
     };

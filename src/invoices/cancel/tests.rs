@@ -1,8 +1,11 @@
 //! Canceling, disabling and deleting invoices, with HTLCs held for them.
 
+use lightning_types::payment::PaymentPreimage;
+
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceError, InvoiceRef, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState};
+use crate::invoices::{InvoiceError, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef, InvoiceState};
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {
@@ -76,14 +79,14 @@ async fn cancels_by_any_reference() {
     for by in [
         by_hash(&a),
         InvoiceRef::Addr(b.payment_addr),
-        InvoiceRef::SetId([3; 32]),
+        InvoiceRef::SetId(set_id(3)),
     ] {
         fixture.registry.cancel(&by).await.unwrap();
     }
     for invoice in [&a, &b, &c] {
         assert_eq!(state(&fixture, invoice), InvoiceState::Canceled);
     }
-    let unknown = fixture.registry.cancel(&InvoiceRef::SetId([9; 32])).await;
+    let unknown = fixture.registry.cancel(&InvoiceRef::SetId(set_id(9))).await;
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 
@@ -91,7 +94,7 @@ async fn cancels_by_any_reference() {
 async fn bolt11_invoices_can_be_canceled_until_settled() {
     let fixture = Fixture::new();
     let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
-    let hash = lightning_types::payment::PaymentHash(invoice.payment_hash);
+    let hash = invoice.payment_hash;
     fixture.registry.cancel(&by_hash(&invoice)).await.unwrap();
     assert_eq!(
         fixture.port.answers(),
@@ -166,7 +169,7 @@ async fn only_static_invoices_can_be_disabled() {
     let fixture = Fixture::new();
     let ordinary = fixture.registry.add(NewInvoice::default()).await.unwrap();
     fixture.arrive_all(&payment(1, &[100]));
-    for by in [by_hash(&ordinary), InvoiceRef::Addr([1; 32])] {
+    for by in [by_hash(&ordinary), InvoiceRef::Addr(payment_addr(1))] {
         let refused = fixture.registry.set_enabled(&by, false).await;
         assert!(matches!(refused, Err(InvoiceError::NotStatic)));
     }
@@ -177,7 +180,7 @@ async fn deletes_unpaid_canceled_invoices_with_their_rows() {
     let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
-            preimage: Some([5; 32]),
+            preimage: Some(PaymentPreimage([5; 32])),
         },
         ..NewInvoice::default()
     };
@@ -272,9 +275,7 @@ async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
         .delete_failed_htlcs(u64::MAX)
         .await
         .unwrap();
-    let known = fixture
-        .store
-        .given_back(&held.envelope.channel_id.0, held.envelope.htlc_id);
+    let known = fixture.store.given_back(&held.envelope.key());
     assert_eq!(known.unwrap(), None);
     let fixture = fixture.restart();
     assert_eq!(fixture.port.answers(), []);
@@ -287,21 +288,21 @@ async fn failed_payments_do_not_pay_a_new_invoice_with_the_same_hash() {
     let fixture = Fixture::new();
     let hash = hash_of(&[5; 32]);
     let new = NewInvoice {
-        purpose: Purpose::Hold { hash: hash.0 },
+        purpose: Purpose::Hold { hash },
         ..NewInvoice::default()
     };
     let invoice = fixture.registry.add(new.clone()).await.unwrap();
-    assert_eq!(fixture.pay(hash.0, &[1], 100), []);
+    assert_eq!(fixture.pay(hash, &[1], 100), []);
     fixture.registry.cancel(&by_hash(&invoice)).await.unwrap();
-    fixture.registry.delete_canceled(&hash.0).await.unwrap();
+    fixture.registry.delete_canceled(&hash).await.unwrap();
     fixture.registry.add(new).await.unwrap();
     let fixture = fixture.restart();
     fixture.port.answers();
-    assert_eq!(fixture.tell(hash.0, 100), [Answer::Fail(hash)]);
+    assert_eq!(fixture.tell(hash, 100), [Answer::Fail(hash)]);
     assert_eq!(fixture.invoices()[0].state, InvoiceState::Open);
     fixture.port.forget(crate::invoices::test_payments::key(1));
     assert_eq!(
-        fixture.pay(hash.0, &[2], 100),
+        fixture.pay(hash, &[2], 100),
         [],
         "another payment must be held"
     );

@@ -2,12 +2,13 @@
 
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use lightning_types::routing::{RouteHintHop, RoutingFees};
 
 use super::*;
 use crate::invoices::decode::DecodedInvoice;
 use crate::invoices::test_registry::{Fixture, hash_of};
-use crate::invoices::{HtlcSelection, InvoiceRef};
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 
 const FALLBACK: &str = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
 
@@ -59,7 +60,9 @@ fn empty_route_hints_give_the_error_of_lnd() {
     let hop = RouteHint(vec![hop]);
     for purpose in [
         Purpose::default(),
-        Purpose::Hold { hash: [1; 32] },
+        Purpose::Hold {
+            hash: PaymentHash([1; 32]),
+        },
         Purpose::Amp,
     ] {
         let new = |route_hints| NewInvoice {
@@ -121,7 +124,12 @@ fn only_amp_invoices_can_be_without_expiry() {
         2_500_000_000 + checked.expiry < u64::from(u32::MAX),
         "must fit into 32 bits until the year 2049"
     );
-    for purpose in [Purpose::default(), Purpose::Hold { hash: [1; 32] }] {
+    for purpose in [
+        Purpose::default(),
+        Purpose::Hold {
+            hash: PaymentHash([1; 32]),
+        },
+    ] {
         let new = NewInvoice {
             purpose,
             ..amp(Expiry::Never)
@@ -151,7 +159,7 @@ async fn created_invoices_decode_to_the_same_values() {
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
         purpose: Purpose::Once {
-            preimage: Some([4; 32]),
+            preimage: Some(PaymentPreimage([4; 32])),
         },
         value_msat: 123_456,
         expiry: Expiry::Seconds(7_200),
@@ -165,8 +173,8 @@ async fn created_invoices_decode_to_the_same_values() {
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.network, Network::Regtest);
     assert_eq!(read.payment_hash, hash_of(&[4; 32]));
-    assert_eq!(read.payment_hash.0, record.payment_hash);
-    assert_eq!(read.payment_secret.0, record.payment_addr);
+    assert_eq!(read.payment_hash, record.payment_hash);
+    assert_eq!(&read.payment_secret.0, record.payment_addr.as_bytes());
     assert_eq!(read.amount_msat, Some(123_456));
     assert_eq!((read.expiry, read.cltv_delta), (7_200, 144));
     assert_eq!(read.description, new.memo);
@@ -174,7 +182,7 @@ async fn created_invoices_decode_to_the_same_values() {
     assert_eq!(read.route_hints, new.route_hints);
     assert_eq!(read.fallback.as_deref(), Some(FALLBACK));
     assert!(read.is_multi_part() && !read.is_amp());
-    let by_hash = InvoiceRef::Hash(read.payment_hash.0);
+    let by_hash = InvoiceRef::Hash(read.payment_hash);
     let found = fixture
         .registry
         .lookup(&by_hash, HtlcSelection::All)
@@ -213,12 +221,12 @@ async fn amp_invoices_have_random_hash_and_address_and_no_preimage() {
         let record = fixture.registry.add(amp(expiry)).await.unwrap();
         let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
         assert_eq!(read.features, [8, 14, 30]);
-        assert_eq!(read.payment_hash.0, record.payment_hash);
-        assert_eq!(read.payment_secret.0, record.payment_addr);
+        assert_eq!(read.payment_hash, record.payment_hash);
+        assert_eq!(&read.payment_secret.0, record.payment_addr.as_bytes());
         assert_eq!(record.preimage, None);
         assert_eq!(read.expiry, record.terms.expiry);
         let expires_at = (expiry == Expiry::Default).then(|| read.expires_at());
         assert_eq!(record.expires_at, expires_at);
-        assert!(seen.insert(record.payment_hash) && seen.insert(record.payment_addr));
+        assert!(seen.insert(record.payment_hash.0) && seen.insert(record.payment_addr.to_bytes()));
     }
 }

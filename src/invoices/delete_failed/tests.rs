@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::invoices::test_registry::*;
-use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
-use crate::storage::invoices::HtlcState;
-use ldk_amp::SetId;
+use crate::invoices::{InvoiceEvent, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {
@@ -15,14 +17,14 @@ async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
 }
 
 /// Shards of different payments that are never completed: each is held and failed back.
-fn attack(fixture: &Fixture, addr: [u8; 32], numbers: std::ops::Range<u64>) {
+fn attack(fixture: &Fixture, addr: PaymentAddr, numbers: std::ops::Range<u64>) {
     let pattern = payment(1, &[60, 40]).remove(0).to(addr);
     for number in numbers {
         let mut shard = pattern.clone();
         let mut name = [0xaa; 32];
         name[..8].copy_from_slice(&number.to_be_bytes());
         shard.envelope.amp.set_id = SetId::from_bytes(name);
-        shard.claimable.payment_hash.0 = name;
+        shard.claimable.payment_hash = PaymentHash(name);
         shard.envelope.htlc_id = 1_000_000 + number;
         assert_eq!(fixture.arrive(&shard), []);
         fixture.registry.expire_sets(u64::MAX);
@@ -147,14 +149,14 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let mut events = fixture.subscribe(0, 0);
     let shard = payment(1, &[60, 40]).remove(0);
     fixture.arrive(&shard);
-    let by = InvoiceRef::Addr([1; 32]);
+    let by = InvoiceRef::Addr(payment_addr(1));
     fixture.store.flush();
     let mut followed = fixture.registry.subscribe_single(&by).unwrap();
     followed.next().await.unwrap();
     fixture.registry.expire_sets(u64::MAX);
     fixture.port.forget(shard.envelope.key());
     // A held shard keeps it.
-    let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    let held = payment(2, &[60, 40]).remove(0).to(payment_addr(1));
     fixture.arrive(&held);
     fixture.store.flush();
     fixture
@@ -176,7 +178,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let end = followed.next().await.unwrap().unwrap();
     assert_eq!(
         end.record.state,
-        crate::storage::invoices::InvoiceState::Canceled
+        crate::model::invoice::InvoiceState::Canceled
     );
     assert!(matches!(
         events.next().await.unwrap().unwrap(),
@@ -187,7 +189,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
 #[tokio::test]
 async fn paid_spontaneous_invoices_are_kept() {
     let fixture = Fixture::new();
-    let shard = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    let shard = payment(2, &[60, 40]).remove(0).to(payment_addr(1));
     fixture.arrive_all(&payment(1, &[100]));
     fixture.arrive(&shard);
     fixture.registry.expire_sets(u64::MAX);

@@ -1,10 +1,14 @@
 //! Expiry of invoices and of held shards.
 
+use ldk_amp::PaymentAddr;
+
 use super::*;
 use crate::invoices::test_registry::*;
-use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
+use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef, InvoiceState};
 use crate::storage::Change;
-use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
+use crate::storage::invoices::PutInvoice;
 
 async fn invoice(fixture: &Fixture, purpose: Purpose, expiry: u64) -> InvoiceRecord {
     let new = NewInvoice {
@@ -91,11 +95,11 @@ async fn paid_static_invoices_expire() {
 
 /// A copy of this row with its own identifiers.
 fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceRecord {
-    let name = hash_of(&[add_index as u8; 32]).0;
+    let name = hash_of(&[add_index as u8; 32]);
     InvoiceRecord {
         add_index,
         payment_hash: name,
-        payment_addr: name,
+        payment_addr: PaymentAddr::from_bytes(name.0),
         expires_at: Some(expires_at),
         ..invoice.clone()
     }
@@ -132,7 +136,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_after_an_hour() {
     let end = last_second(invoice);
     assert_eq!(end, invoice.created_at + 3_600);
     fixture.registry.expire_sets(u64::MAX);
-    let held = payment(2, &[60, 40])[0].clone().to([1; 32]);
+    let held = payment(2, &[60, 40])[0].clone().to(payment_addr(1));
     fixture.arrive(&held);
     fixture.port.answers();
 
@@ -183,7 +187,10 @@ async fn address_of_a_deleted_spontaneous_invoice_can_be_paid() {
 async fn paid_spontaneous_invoices_never_expire() {
     let fixture = Fixture::new();
     let (paid, held) = (payment(1, &[60, 40]), payment(2, &[60, 40]));
-    let held: Vec<_> = held.into_iter().map(|shard| shard.to([1; 32])).collect();
+    let held: Vec<_> = held
+        .into_iter()
+        .map(|shard| shard.to(payment_addr(1)))
+        .collect();
     fixture.arrive(&paid[0]);
     fixture.arrive(&held[0]);
     fixture.arrive(&paid[1]);

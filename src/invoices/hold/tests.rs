@@ -4,23 +4,26 @@ mod any_order;
 
 use std::sync::atomic::Ordering;
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+
 use crate::invoices::hold::cancel_hold;
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_registry::{Answer, Fixture, HEIGHT, hash_of};
+use crate::invoices::test_registry::{Answer, Fixture, HEIGHT};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState};
+use crate::model::htlc::{HtlcRecord, HtlcState};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::invoices::{PutHtlc, PutInvoice};
 
-const PREIMAGE: [u8; 32] = [5; 32];
+const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
 /// The first HTLC expires 100 blocks after [`HEIGHT`].
 const DEADLINE: u32 = 100 - 39;
 
-fn hash() -> [u8; 32] {
-    hash_of(&PREIMAGE).0
+fn hash() -> PaymentHash {
+    PREIMAGE.into()
 }
 
 fn claimed() -> Vec<Answer> {
-    vec![Answer::Claim(hash_of(&PREIMAGE))]
+    vec![Answer::Claim(PREIMAGE.into())]
 }
 
 /// A registry with a hold invoice of 100 msat.
@@ -117,7 +120,7 @@ async fn startup_fails_htlcs_of_invoices_that_are_not_accepted() {
     fixture.store.submit(PutInvoice(invoice));
     let fixture = fixture.restart();
     let answers = fixture.port.answers();
-    assert_eq!(answers, [Answer::Fail(hash_of(&PREIMAGE)); 2]);
+    assert_eq!(answers, [Answer::Fail(PREIMAGE.into()); 2]);
     assert_all(&fixture, CANCELED);
 }
 
@@ -150,7 +153,7 @@ async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
         [claimed(), claimed()].concat(),
         "must be claimed once per row"
     );
-    fixture.registry.payment_claimed(&hash_of(&PREIMAGE));
+    fixture.registry.payment_claimed(&PREIMAGE.into());
     let fixture = fixture.restart();
     assert_eq!(fixture.port.answers(), []);
 }
@@ -214,7 +217,7 @@ async fn rejects_settling_near_the_claim_deadline() {
 async fn payments_failed_at_the_claim_deadline_are_canceled() {
     let fixture = accepted().await;
     at(&fixture, DEADLINE);
-    fixture.registry.htlc_gone(&hash_of(&PREIMAGE));
+    fixture.registry.htlc_gone(&PREIMAGE.into());
     // LDK fails each part at its own deadline; the others are failed now.
     assert_eq!(fixture.port.answers(), failed(hash()));
     assert_all(&fixture, CANCELED);
@@ -224,7 +227,7 @@ async fn payments_failed_at_the_claim_deadline_are_canceled() {
 #[tokio::test]
 async fn rejected_second_htlc_does_not_affect_the_payment() {
     let fixture = accepted().await;
-    fixture.registry.htlc_gone(&hash_of(&PREIMAGE));
+    fixture.registry.htlc_gone(&PREIMAGE.into());
     assert_eq!(fixture.port.answers(), []);
     assert_all(&fixture, ACCEPTED);
 }

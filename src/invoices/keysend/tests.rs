@@ -1,17 +1,18 @@
 //! Keysend payments.
 
-use lightning_types::payment::{PaymentPreimage, PaymentSecret};
+use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
 use crate::invoices::test_payments::{claimable, failed, key};
-use crate::invoices::test_registry::{Answer, Fixture, LIMITS, hash_of, next};
+use crate::invoices::test_registry::{Answer, Fixture, LIMITS, next};
 use crate::invoices::{Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceKind, InvoiceState};
 
-const PREIMAGE: [u8; 32] = [5; 32];
+const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
 const CHAT: u64 = 34_349_334;
 
-fn hash() -> [u8; 32] {
-    hash_of(&PREIMAGE).0
+fn hash() -> PaymentHash {
+    PREIMAGE.into()
 }
 
 /// An HTLC with 100 msat and the preimage arrives.
@@ -23,14 +24,13 @@ fn pay(fixture: &Fixture, htlc_id: u64) -> Vec<Answer> {
 fn tell(fixture: &Fixture, secret: Option<PaymentSecret>) -> Vec<Answer> {
     let mut claimable = claimable(hash(), 100);
     claimable.custom_records.insert(CHAT, b"hello".to_vec());
-    let preimage = PaymentPreimage(PREIMAGE);
-    fixture.registry.accept_keysend(claimable, preimage, secret);
+    fixture.registry.accept_keysend(claimable, PREIMAGE, secret);
     fixture.store.flush();
     fixture.port.answers()
 }
 
 fn claimed() -> Vec<Answer> {
-    vec![Answer::Claim(hash_of(&PREIMAGE))]
+    vec![Answer::Claim(PREIMAGE.into())]
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn keysend_creates_and_settles_an_invoice() {
     };
     assert_eq!((htlc.state, htlc.total_msat), (HtlcState::Settled, 0));
     assert_eq!(htlc.custom_records[&CHAT], b"hello");
-    assert_eq!(htlc.custom_records[&5_482_373_484], PREIMAGE);
+    assert_eq!(htlc.custom_records[&5_482_373_484], PREIMAGE.0);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Looking up and listing invoices.
 
-use crate::invoices::test_registry::{Fixture, payment};
-use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
-use crate::storage::invoices::HtlcState;
+use lightning_types::payment::PaymentHash;
+
+use crate::invoices::test_registry::{Fixture, payment, payment_addr, set_id};
+use crate::invoices::{InvoiceError, InvoiceView, NewInvoice};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 
 fn find(fixture: &Fixture, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
     fixture.registry.lookup(&by, selection).unwrap()
@@ -34,7 +37,7 @@ async fn announced_sets_can_be_looked_up() {
                 break set;
             }
         };
-        let by_set = InvoiceRef::SetId([id; 32]);
+        let by_set = InvoiceRef::SetId(set_id(id));
         let found = find(&fixture, by_set, HtlcSelection::SetOnly);
         assert_eq!(found.sets, [set]);
         assert_eq!(found.htlcs.len(), 2);
@@ -49,9 +52,9 @@ async fn lookup_shows_held_sets() {
     fixture.arrive(&shards[0]);
     fixture.store.flush();
     for by in [
-        InvoiceRef::SetId([1; 32]),
-        InvoiceRef::Addr([1; 32]),
-        InvoiceRef::Hash(shards[0].hash().0),
+        InvoiceRef::SetId(set_id(1)),
+        InvoiceRef::Addr(payment_addr(1)),
+        InvoiceRef::Hash(shards[0].hash()),
     ] {
         let found = find(&fixture, by, HtlcSelection::All);
         assert_eq!(found.sets[0].state, HtlcState::Accepted);
@@ -70,16 +73,16 @@ async fn lookup_by_set_id_shows_only_that_set() {
     for id in 1..=3 {
         let to_the_first = payment(id, &[70, 30])
             .into_iter()
-            .map(|shard| shard.to([1; 32]));
+            .map(|shard| shard.to(payment_addr(1)));
         fixture.arrive_all(&to_the_first.collect::<Vec<_>>());
     }
     fixture.store.flush();
-    let by_set = InvoiceRef::SetId([2; 32]);
+    let by_set = InvoiceRef::SetId(set_id(2));
     let only = find(&fixture, by_set, HtlcSelection::SetOnly);
     let ids = |view: &InvoiceView| {
         view.sets
             .iter()
-            .map(|set| set.set_id[0])
+            .map(|set| set.set_id.as_bytes()[0])
             .collect::<Vec<_>>()
     };
     assert_eq!((ids(&only), only.htlcs.len()), (vec![2], 2));
@@ -87,7 +90,11 @@ async fn lookup_by_set_id_shows_only_that_set() {
         only.record.amt_paid_msat, 300,
         "must be the total of all sets"
     );
-    let blank = find(&fixture, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
+    let blank = find(
+        &fixture,
+        InvoiceRef::Addr(payment_addr(1)),
+        HtlcSelection::None,
+    );
     assert_eq!((ids(&blank), blank.htlcs.len()), (vec![1, 2, 3], 0));
     assert!(blank.is_paid());
     let all = find(&fixture, by_set, HtlcSelection::All);
@@ -98,9 +105,9 @@ async fn lookup_by_set_id_shows_only_that_set() {
 async fn unknown_invoices_are_not_found() {
     let fixture = Fixture::new();
     for by in [
-        InvoiceRef::Hash([9; 32]),
-        InvoiceRef::Addr([9; 32]),
-        InvoiceRef::SetId([9; 32]),
+        InvoiceRef::Hash(PaymentHash([9; 32])),
+        InvoiceRef::Addr(payment_addr(9)),
+        InvoiceRef::SetId(set_id(9)),
     ] {
         let error = fixture
             .registry

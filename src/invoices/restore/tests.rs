@@ -1,7 +1,7 @@
 //! HTLCs after a restart.
 
 use crate::invoices::test_registry::*;
-use crate::storage::invoices::HtlcState;
+use crate::model::htlc::HtlcState;
 
 #[tokio::test]
 async fn held_sets_complete_after_a_restart() {

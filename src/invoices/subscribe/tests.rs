@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+
 use super::*;
 use crate::invoices::announcer::EVENT_QUEUE_LEN;
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceRef, InvoiceView, NewInvoice, Purpose};
-use crate::storage::invoices::{InvoiceState, PutSet};
+use crate::invoices::{InvoiceView, NewInvoice, Purpose};
+use crate::model::invoice::{InvoiceRef, InvoiceState};
+use crate::storage::invoices::PutSet;
 
 #[tokio::test]
 async fn events_arrive_once_in_order_after_their_commit() {
@@ -16,7 +20,7 @@ async fn events_arrive_once_in_order_after_their_commit() {
     fixture.arrive_all(&shards);
     let again: Vec<_> = payment(2, &[70, 30])
         .into_iter()
-        .map(|shard| shard.to([1; 32]))
+        .map(|shard| shard.to(payment_addr(1)))
         .collect();
     fixture.arrive_all(&again);
     fixture.registry.add(NewInvoice::default()).await.unwrap();
@@ -24,7 +28,7 @@ async fn events_arrive_once_in_order_after_their_commit() {
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
     };
-    assert_eq!(view.sets, [fixture.store.set(&[1; 32]).unwrap().unwrap()]);
+    assert_eq!(view.sets, [fixture.store.set(&set_id(1)).unwrap().unwrap()]);
     assert_eq!(view.htlcs.len(), 2, "must contain only this set");
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
@@ -95,8 +99,10 @@ async fn slow_subscribers_miss_no_event() {
     fixture.store.flush();
     let (mut from_now, mut resumed) = (fixture.subscribe(0, 0), fixture.subscribe(1, 1));
     let add = |index| {
-        let mut set = fixture.store.set(&[1; 32]).unwrap().unwrap();
-        set.set_id[..8].copy_from_slice(&u64::to_be_bytes(index));
+        let mut set = fixture.store.set(&set_id(1)).unwrap().unwrap();
+        let mut id = set.set_id.to_bytes();
+        id[..8].copy_from_slice(&u64::to_be_bytes(index));
+        set.set_id = SetId::from_bytes(id);
         set.settle_index = Some(index);
         let ticket = fixture.store.submit(PutSet(set.clone()));
         let record = fixture.store.invoice(1).unwrap().unwrap();
@@ -172,7 +178,11 @@ async fn missed_sets_carry_the_current_invoice() {
     let fixture = Fixture::new();
     for id in 1..=3 {
         let shards = payment(id, &[60, 40]).into_iter();
-        fixture.arrive_all(&shards.map(|shard| shard.to([1; 32])).collect::<Vec<_>>());
+        fixture.arrive_all(
+            &shards
+                .map(|shard| shard.to(payment_addr(1)))
+                .collect::<Vec<_>>(),
+        );
         fixture.arrive_all(&payment(100 + id, &[50]));
     }
     fixture.store.flush();
@@ -196,10 +206,10 @@ async fn resuming_by_add_index_shows_the_current_state() {
     for preimage in 1..=5_u8 {
         let purpose = match preimage {
             3 => Purpose::Hold {
-                hash: hash_of(&[3; 32]).0,
+                hash: hash_of(&[3; 32]),
             },
             _ => Purpose::Once {
-                preimage: Some([preimage; 32]),
+                preimage: Some(PaymentPreimage([preimage; 32])),
             },
         };
         let new = NewInvoice {
@@ -231,7 +241,11 @@ async fn resuming_by_add_index_shows_the_current_state() {
     ];
     assert_eq!(told, expected);
     // Live events continue where the backlog ended.
-    fixture.registry.settle_hold([3; 32]).await.unwrap();
+    fixture
+        .registry
+        .settle_hold(PaymentPreimage([3; 32]))
+        .await
+        .unwrap();
     assert_eq!(next(&mut events).await, ("settled", 2));
 }
 
@@ -249,11 +263,11 @@ async fn canceled_invoices_do_not_end_the_backlog() {
         let mut name = [0; 32];
         name[..8].copy_from_slice(&u64::to_be_bytes(add_index));
         changes.push(Box::new(crate::storage::invoices::PutInvoice(
-            crate::storage::invoices::InvoiceRecord {
+            crate::model::invoice::InvoiceRecord {
                 add_index,
                 state,
-                payment_hash: name,
-                payment_addr: name,
+                payment_hash: PaymentHash(name),
+                payment_addr: PaymentAddr::from_bytes(name),
                 ..first.clone()
             },
         )));

@@ -8,7 +8,7 @@ use lightning_types::payment::PaymentHash;
 
 use super::*;
 use crate::invoices::followers::{EVENT_QUEUE_LEN, Followers};
-use crate::invoices::test_registry::{Fixture, Sent, payment};
+use crate::invoices::test_registry::{Fixture, Sent, payment, payment_addr, set_id};
 use crate::invoices::{Claimable, NewInvoice};
 use crate::storage::invoices::PutInvoiceState;
 
@@ -23,7 +23,7 @@ impl Fixture {
     /// All shards of a payment with this set id to the invoice with address 1.
     fn pay_the_first(&self, id: u8) {
         let shards = payment(id, &[60, 40]).into_iter();
-        let shards: Vec<Sent> = shards.map(|shard| shard.to([1; 32])).collect();
+        let shards: Vec<Sent> = shards.map(|shard| shard.to(payment_addr(1))).collect();
         self.arrive_all(&shards);
     }
 
@@ -59,7 +59,7 @@ async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
 async fn single_invoice_subscriber_sees_every_settled_set() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     assert_eq!(sets(&mut changes).await, (vec![1], 100));
     // Nothing is read before all are on disk.
     for id in 2..=4 {
@@ -71,7 +71,7 @@ async fn single_invoice_subscriber_sees_every_settled_set() {
     assert_eq!(sets(&mut changes).await, (vec![4], 300));
     let view = next(&mut changes).await.unwrap();
     assert_eq!(view.record.amt_paid_msat, 400);
-    assert_eq!((view.sets[0].set_id, view.htlcs.len()), ([4; 32], 2));
+    assert_eq!((view.sets[0].set_id, view.htlcs.len()), (set_id(4), 2));
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn initial_state_is_not_repeated() {
     // Announced after the subscription, but on disk before it.
     fixture.pay_the_first(1);
     fixture.pay_the_first(2);
-    let mut changes = fixture.follow(InvoiceRef::SetId([2; 32]));
+    let mut changes = fixture.follow(InvoiceRef::SetId(set_id(2)));
     fixture.pay_the_first(3);
     assert_eq!(sets(&mut changes).await, (vec![1, 2], 200));
     assert_eq!(sets(&mut changes).await, (vec![3], 300));
@@ -94,7 +94,7 @@ async fn bolt11_subscription_ends_with_the_settlement() {
     let mut changes = fixture.follow(by_hash);
     fixture.arrive_all(&payment(9, &[50]));
     fixture.registry.accept_bolt11(Claimable {
-        payment_hash: PaymentHash(record.payment_hash),
+        payment_hash: record.payment_hash,
         amount_msat: 70,
         claim_deadline: None,
         channels: Vec::new(),
@@ -140,7 +140,7 @@ async fn single_invoice_subscriber_sees_accept_and_cancel() {
 async fn canceled_amp_invoice_shows_its_total() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     let mut known = next(&mut changes).await.unwrap();
     fixture.pay_the_first(2);
     // The cancellation uses the uncommitted record.
@@ -175,7 +175,7 @@ async fn unknown_invoices_are_not_found() {
     let fixture = Fixture::new();
     let unknown = fixture
         .registry
-        .subscribe_single(&InvoiceRef::Hash([9; 32]));
+        .subscribe_single(&InvoiceRef::Hash(PaymentHash([9; 32])));
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 
@@ -183,7 +183,7 @@ async fn unknown_invoices_are_not_found() {
 async fn subscription_ends_at_shutdown() {
     let fixture = Fixture::new();
     fixture.pay_the_first(1);
-    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    let mut changes = fixture.follow(InvoiceRef::Addr(payment_addr(1)));
     drop(fixture);
     assert!(next(&mut changes).await.is_some());
     assert!(next(&mut changes).await.is_none());
@@ -204,10 +204,10 @@ async fn updates_are_complete_under_load() {
     for after in (1..=70).step_by(7) {
         let fixture = fixture.clone();
         followers.spawn(async move {
-            while fixture.store.set(&[after; 32]).unwrap().is_none() {
+            while fixture.store.set(&set_id(after)).unwrap().is_none() {
                 tokio::task::yield_now().await;
             }
-            let by = InvoiceRef::Addr([1; 32]);
+            let by = InvoiceRef::Addr(payment_addr(1));
             let mut changes = fixture.registry.subscribe_single(&by).unwrap();
             let (known, _) = sets(&mut changes).await;
             let mut last = known.len() as u64;
@@ -225,7 +225,7 @@ async fn updates_are_complete_under_load() {
 fn subscription(fixture: &Fixture, followers: &Followers) -> SingleSubscription {
     SingleSubscription {
         live: followers.follow(1),
-        ..fixture.follow(InvoiceRef::Addr([1; 32]))
+        ..fixture.follow(InvoiceRef::Addr(payment_addr(1)))
     }
 }
 

@@ -99,7 +99,7 @@ async fn payments_add_up_to_the_amount_paid() {
     fixture.arrive_all(&payment(1, &[60, 40]));
     let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
         let shards = payment(id, amounts).into_iter();
-        shards.map(|shard| shard.to([1; 32])).collect()
+        shards.map(|shard| shard.to(payment_addr(1))).collect()
     };
     fixture.arrive_all(&to_the_same(2, &[700]));
     fixture.arrive_all(&to_the_same(3, &[500, 500])[..1]);
@@ -110,16 +110,16 @@ async fn payments_add_up_to_the_amount_paid() {
         ..Default::default()
     };
     for by in [
-        InvoiceRef::Addr([1; 32]),
-        InvoiceRef::SetId([2; 32]),
-        InvoiceRef::SetId([3; 32]),
+        InvoiceRef::Addr(payment_addr(1)),
+        InvoiceRef::SetId(set_id(2)),
+        InvoiceRef::SetId(set_id(3)),
     ] {
         let found = fixture.registry.payments_received(&by, &all).unwrap();
         let short = found
             .iter()
             .map(|one| (one.set_id, one.amt_msat, one.shards, one.settle_index));
         let short: Vec<_> = short.collect();
-        assert_eq!(short, [([1; 32], 100, 2, 1), ([2; 32], 700, 1, 2)]);
+        assert_eq!(short, [(set_id(1), 100, 2, 1), (set_id(2), 700, 1, 2)]);
         let totals = fixture
             .registry
             .totals_received(&by, Period::All, TimeSpan::default())
@@ -138,7 +138,7 @@ async fn only_amp_invoices_list_payments() {
     let page = PaymentPage::default();
     let refused = fixture.registry.payments_received(&by, &page).unwrap_err();
     assert!(matches!(refused, InvoiceError::NotAmp));
-    let unknown = InvoiceRef::SetId([9; 32]);
+    let unknown = InvoiceRef::SetId(set_id(9));
     let refused = fixture
         .registry
         .totals_received(&unknown, Period::All, TimeSpan::default());

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::chain::test_server::{Reply, TestServer};
 use crate::channels::funding_spends::test_data::{redeem_script, witness};
+use crate::node::store_adapters::StoreAdapters;
 use crate::storage::Health;
 
 const CHANNEL: ChannelId = ChannelId([3; 32]);
@@ -29,7 +30,7 @@ impl Scene {
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let bitcoind = TestServer::start(vec![Reply::result(json!("txid"))]);
         let broadcaster = Arc::new(Broadcaster::new(Arc::new(bitcoind.bitcoind())));
-        let spends = Arc::new(FundingSpends::new(store.clone()));
+        let spends = Arc::new(FundingSpends::new(closed_channels(&store)));
         spends.watch(CHANNEL, channel_point(), redeem_script(1).to_p2wsh());
         Self {
             gate: Gate::new(store.clone(), spends.clone(), broadcaster.clone()),
@@ -47,6 +48,10 @@ impl Scene {
         self.broadcaster.finish().await;
         self.bitcoind.methods().len()
     }
+}
+
+fn closed_channels(store: &Arc<Store>) -> Arc<StoreAdapters> {
+    Arc::new(StoreAdapters(store.clone()))
 }
 
 fn channel_point() -> OutPoint {
@@ -110,7 +115,7 @@ async fn agreed_close_is_committed_before_broadcast_and_not_replaced_by_a_commit
     assert_eq!(scene.sent().await, 2);
 
     // As after a restart.
-    let spends = FundingSpends::new(scene.store.clone());
+    let spends = FundingSpends::new(closed_channels(&scene.store));
     spends.restore(stored.into_iter().map(Into::into));
     assert!(spends.keeps_back(&[commitment(2)]) && !spends.keeps_back(&[closing(1)]));
     assert_eq!(spends.unconfirmed_closes(), [closing(1)]);

@@ -8,11 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::{Ending, Lifecycle, Step};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentTerms};
 use crate::payments::shards::HashSource;
 use crate::payments::{SendError, SendToRouteError};
-use crate::storage::payments::{
-    AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentTerms,
-};
 use lightning_types::payment::PaymentHash;
 
 /// Attempts whose failure leaves the payment open. Not stored: after a restart no more are sent.

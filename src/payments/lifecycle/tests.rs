@@ -1,9 +1,10 @@
 //! Tests of the state machine.
 
 use bitcoin::hashes::{Hash, sha256};
+use lightning_types::payment::PaymentPreimage;
 
 use super::*;
-use crate::storage::payments::PaymentTerms;
+use crate::model::payment::PaymentTerms;
 use ldk_amp::Splitter;
 
 const DEADLINE: u64 = 100;
@@ -121,7 +122,7 @@ fn sends_nothing_after_a_settled_attempt() {
     send(&mut lifecycle, 1, 60);
     send(&mut lifecycle, 2, 40);
     lifecycle.failed(2, None, 0);
-    lifecycle.settled(1, [1; 32], 0).unwrap();
+    lifecycle.settled(1, PaymentPreimage([1; 32]), 0).unwrap();
     assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
 }
 
@@ -139,8 +140,8 @@ fn timeout_waits_for_attempts_in_flight() {
 fn repeated_results_change_nothing() {
     let mut lifecycle = amp(100);
     send(&mut lifecycle, 1, 100);
-    assert!(lifecycle.settled(1, [1; 32], 0).is_some());
-    assert!(lifecycle.settled(1, [1; 32], 0).is_none());
+    assert!(lifecycle.settled(1, PaymentPreimage([1; 32]), 0).is_some());
+    assert!(lifecycle.settled(1, PaymentPreimage([1; 32]), 0).is_none());
     assert!(lifecycle.failed(1, None, 0).is_none());
 }
 
@@ -185,7 +186,7 @@ fn receiver_failure_counts_after_a_restart() {
 fn root_is_deleted_when_the_payment_ends() {
     let mut lifecycle = amp(100);
     send(&mut lifecycle, 1, 100);
-    lifecycle.settled(1, [1; 32], 0).unwrap();
+    lifecycle.settled(1, PaymentPreimage([1; 32]), 0).unwrap();
     lifecycle.end(Ending::Succeeded);
     assert!(lifecycle.record.root.is_none());
     assert!(lifecycle.attempts[0].shard.is_some());
@@ -196,7 +197,7 @@ fn settlement_of_a_failed_attempt_counts() {
     let mut lifecycle = amp(100);
     send(&mut lifecycle, 1, 100);
     lifecycle.failed(1, None, 0).unwrap();
-    assert!(lifecycle.settled(1, [1; 32], 0).is_some());
+    assert!(lifecycle.settled(1, PaymentPreimage([1; 32]), 0).is_some());
     assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
 }
 

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use AttemptState::{Failed, Succeeded};
+use ldk_amp::PaymentAddr;
+use lightning_types::payment::PaymentPreimage;
 
 use super::*;
 
@@ -214,7 +216,10 @@ async fn amp_invoice_can_be_paid_concurrently() {
         let ended = end(&mut views).await;
         assert_eq!(ended.record.state, PaymentState::Succeeded);
         let on_disk = stored(&fixture.payments, &ended).record;
-        assert_eq!(on_disk.terms.payment_addr, Some([5; 32]));
+        assert_eq!(
+            on_disk.terms.payment_addr,
+            Some(PaymentAddr::from_bytes([5; 32]))
+        );
         assert_eq!(on_disk.terms.payment_request, "lnbcrt1");
     }
     assert_eq!(fixture.payments.count().unwrap(), 3);

@@ -3,8 +3,8 @@
 use PaymentState::{Failed, InFlight, Succeeded};
 
 use super::*;
+use crate::model::payment::PaymentPage;
 use crate::payments::{AllUpdates, DeleteError, Deletion};
-use crate::storage::payments::PaymentPage;
 
 async fn next(updates: &mut AllUpdates) -> PaymentView {
     let next = tokio::time::timeout(Duration::from_secs(20), updates.next());

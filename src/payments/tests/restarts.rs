@@ -50,7 +50,7 @@ async fn damaged_payments_fail_once_none_is_in_flight() {
     let htlcs = fixture.htlcs(2).await;
     let store = &fixture.payments.store;
     let mut record = store.payment(&identifier).unwrap().unwrap();
-    record.terms.destination = "not a key".into();
+    record.terms.destination = None;
     store.submit(PutPayment(record));
     let mut fixture = fixture.restart(&[&htlcs[0]], []);
     let mut views = fixture.follow(&identifier);

@@ -1,5 +1,6 @@
 //! `SendToRoute`: each call sends one HTLC and returns its result.
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -85,8 +86,11 @@ async fn shards_of_several_calls_form_one_payment() {
     htlcs.iter().for_each(|htlc| fixture.settle(htlc));
     for (index, call) in calls.into_iter().enumerate() {
         let end = ended(call).await;
-        assert_eq!(end.attempt.payment_hash, [index as u8; 32]);
-        assert_eq!(end.attempt.preimage, Some([!(index as u8); 32]));
+        assert_eq!(end.attempt.payment_hash, PaymentHash([index as u8; 32]));
+        assert_eq!(
+            end.attempt.preimage,
+            Some(PaymentPreimage([!(index as u8); 32]))
+        );
         assert_eq!(end.attempt.shard.unwrap().1, index as u32);
         let last = end.attempt.route.last().unwrap();
         assert_eq!(last.custom_records[&65_536], [index as u8]);

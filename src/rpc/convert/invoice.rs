@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::hex::DisplayHex;
 use lightning::util::ser::{BigSize, Writeable};
+use lightning_types::payment::PaymentPreimage;
 
 use crate::invoices::InvoiceView;
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use crate::model::invoice::{InvoiceKind, InvoiceState};
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::route_hints;
 use crate::rpc::signed;
-use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceState, SetRecord, ShardRecord,
-};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
@@ -46,11 +45,11 @@ pub(in crate::rpc) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         .unwrap_or_default();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
-        r_preimage: record.preimage.as_ref().map(bytes).unwrap_or_default(),
+        r_preimage: preimage_bytes(record.preimage),
         r_hash: if record.kind == InvoiceKind::SpontaneousAmp {
             Vec::new()
         } else {
-            bytes(&record.payment_hash)
+            bytes(&record.payment_hash.0)
         },
         value: signed(record.value_msat / 1000),
         value_msat: signed(record.value_msat),
@@ -88,7 +87,7 @@ pub(in crate::rpc) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         payment_addr: match record.kind {
             // Keysend has no payment address; the stored one is an internal identifier.
             InvoiceKind::Keysend => vec![0; 32],
-            _ => bytes(&record.payment_addr),
+            _ => bytes(record.payment_addr.as_bytes()),
         },
         is_amp,
         amp_invoice_state: view.sets.iter().map(amp_state).collect(),
@@ -167,11 +166,16 @@ fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
     let preimage = record.preimage.filter(|_| settled);
     lnrpc::Amp {
         root_share: shard.share.to_vec(),
-        set_id: shard.set_id.to_vec(),
+        set_id: shard.set_id.as_bytes().to_vec(),
         child_index: shard.child_index,
-        hash: record.payment_hash.to_vec(),
-        preimage: preimage.map(Vec::from).unwrap_or_default(),
+        hash: record.payment_hash.0.to_vec(),
+        preimage: preimage_bytes(preimage),
     }
+}
+
+/// An unknown preimage is empty, as in lnd.
+fn preimage_bytes(preimage: Option<PaymentPreimage>) -> Vec<u8> {
+    preimage.map_or_else(Vec::new, |preimage| preimage.0.to_vec())
 }
 
 fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {
@@ -181,7 +185,7 @@ fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {
         settle_time: set.settled_at.map_or(GO_ZERO_TIME, signed),
         amt_paid_msat: signed(set.amt_paid_msat),
     };
-    (set.set_id.to_lower_hex_string(), state)
+    (set.set_id.to_string(), state)
 }
 
 fn htlc_state(state: HtlcState) -> InvoiceHtlcState {

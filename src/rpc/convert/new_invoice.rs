@@ -2,15 +2,16 @@
 
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
+use lightning_types::payment::PaymentPreimage;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::model::invoice::InvoiceRecord;
 use crate::routing::own_hints::own_hints;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::parse::{amount_msat, not_negative};
 use crate::rpc::convert::route_hints;
-use crate::storage::invoices::InvoiceRecord;
 use lnd_api::proto::lnrpc::Invoice;
 
 /// `expiry` value for an AMP invoice that never expires. An ampd extension; lnd refuses it.
@@ -67,7 +68,9 @@ fn purpose(request: &Invoice) -> Result<Purpose, Status> {
     match (request.is_amp, preimage) {
         (true, Some(_)) => Err(refused("preimage set on AMP invoice")),
         (true, None) => Ok(Purpose::Amp),
-        (false, preimage) => Ok(Purpose::Once { preimage }),
+        (false, preimage) => Ok(Purpose::Once {
+            preimage: preimage.map(PaymentPreimage),
+        }),
     }
 }
 

@@ -3,11 +3,10 @@
 use bitcoin::hex::DisplayHex;
 
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::attempt::{AttemptRecord, AttemptState, HopRecord};
+use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 use crate::payments::PaymentView;
 use crate::rpc::signed;
-use crate::storage::payments::{
-    AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
-};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
@@ -28,7 +27,7 @@ pub(in crate::rpc) fn payment(view: &PaymentView) -> lnrpc::Payment {
         value: signed(value_msat / 1000),
         creation_date: signed(record.created_at_ns / SECOND_NS),
         fee: signed(fee_msat / 1000),
-        payment_preimage: record.preimage.unwrap_or_default().to_lower_hex_string(),
+        payment_preimage: payment_preimage(record),
         value_sat: signed(value_msat / 1000),
         value_msat: signed(value_msat),
         payment_request: record.terms.payment_request.clone(),
@@ -41,6 +40,12 @@ pub(in crate::rpc) fn payment(view: &PaymentView) -> lnrpc::Payment {
         failure_reason: failure_reason.into(),
         first_hop_custom_records: Default::default(),
     }
+}
+
+/// Returns the preimage in hex; zeros if it is not known, as in lnd.
+fn payment_preimage(record: &PaymentRecord) -> String {
+    let preimage = record.preimage.map_or([0; 32], |preimage| preimage.0);
+    preimage.to_lower_hex_string()
 }
 
 /// Returns the invoice's payment metadata (BOLT 11, field m), which the sender passes to the receiver.
@@ -85,6 +90,7 @@ pub(in crate::rpc) fn attempt(
         AttemptState::Succeeded => HtlcStatus::Succeeded,
         AttemptState::Failed => HtlcStatus::Failed,
     };
+    let preimage = attempt.preimage;
     lnrpc::HtlcAttempt {
         attempt_id: attempt.attempt_id,
         status: status.into(),
@@ -92,7 +98,7 @@ pub(in crate::rpc) fn attempt(
         attempt_time_ns: signed(attempt.attempt_time_ns),
         resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
         failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt)),
-        preimage: attempt.preimage.map(Vec::from).unwrap_or_default(),
+        preimage: preimage.map_or_else(Vec::new, |preimage| preimage.0.to_vec()),
     }
 }
 
@@ -179,7 +185,7 @@ fn hop(hop: &HopRecord) -> lnrpc::Hop {
 /// Adds the records in the receiver's payload.
 fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &AttemptRecord) {
     hop.mpp_record = payment.terms.payment_addr.map(|addr| lnrpc::MppRecord {
-        payment_addr: addr.to_vec(),
+        payment_addr: addr.as_bytes().to_vec(),
         total_amt_msat: signed(payment.terms.amount_msat),
     });
     hop.amp_record = attempt

@@ -3,74 +3,15 @@
 //! These queries use the index `amp_sets_of_invoice`, which contains all columns that they filter by
 //! and sum.
 
+use ldk_amp::SetId;
 use rusqlite::{Connection, Statement, params};
 
 use lnd_api::tlv;
 
-use super::records::HtlcState;
+use crate::model::amp_payment::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
+use crate::model::htlc::HtlcState;
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
-
-/// A filter for the payments of an invoice, and their order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PaymentPage {
-    /// A settle index, exclusive; 0 is the beginning, or the end if `reversed`.
-    pub index_offset: u64,
-    pub limit: u64,
-    /// List the last payments before the offset; the result is still oldest first, as in lists of
-    /// invoices.
-    pub reversed: bool,
-    pub settled: TimeSpan,
-}
-
-/// A range of time in seconds since 1970, both ends inclusive; 0: no bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TimeSpan {
-    pub from: u64,
-    pub to: u64,
-}
-
-impl TimeSpan {
-    fn end(self) -> i64 {
-        match self.to {
-            0 => i64::MAX,
-            to => bound(to),
-        }
-    }
-}
-
-/// One payment to an AMP invoice: a settled set.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PaymentRecord {
-    pub settle_index: u64,
-    /// Seconds since 1970.
-    pub settled_at: u64,
-    pub set_id: [u8; 32],
-    pub amt_msat: u64,
-    pub shards: u32,
-    /// The payer's message: untrusted bytes, not necessarily UTF-8.
-    pub message: Option<Vec<u8>>,
-}
-
-/// Omits the message, which is private.
-impl std::fmt::Debug for PaymentRecord {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PaymentRecord")
-            .field("settle_index", &self.settle_index)
-            .field("amt_msat", &self.amt_msat)
-            .field("shards", &self.shards)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The total received on one day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayTotal {
-    /// Days since 1970-01-01 (UTC).
-    pub day: u64,
-    pub payments: u64,
-    pub amt_msat: u64,
-}
 
 impl Store {
     /// Returns a page of the payments to this invoice, oldest first.
@@ -105,7 +46,7 @@ impl Store {
         self.query(|db| {
             db.prepare_cached(query)?
                 .query_map(
-                    params![signed(add_index), bound(settled.from), settled.end()],
+                    params![signed(add_index), bound(settled.from), end(settled)],
                     |row| {
                         Ok(DayTotal {
                             day: unsigned(row.get(0)?),
@@ -116,6 +57,14 @@ impl Store {
                 )?
                 .collect()
         })
+    }
+}
+
+/// Returns the last second of a range, for a comparison in SQL.
+fn end(span: TimeSpan) -> i64 {
+    match span.to {
+        0 => i64::MAX,
+        to => bound(to),
     }
 }
 
@@ -145,11 +94,11 @@ fn payments(
                 signed(add_index),
                 offset,
                 bound(page.settled.from),
-                page.settled.end(),
+                end(page.settled),
                 bound(page.limit),
             ],
             |row| {
-                let set_id = array(row, "set_id")?;
+                let set_id = SetId::from_bytes(array(row, "set_id")?);
                 let (count, message) = shards_and_message(&mut shards, &set_id)?;
                 Ok(PaymentRecord {
                     settle_index: unsigned(row.get("settle_index")?),
@@ -168,9 +117,9 @@ fn payments(
 /// with each shard.
 fn shards_and_message(
     shards: &mut Statement<'_>,
-    set_id: &[u8; 32],
+    set_id: &SetId,
 ) -> rusqlite::Result<(u32, Option<Vec<u8>>)> {
-    let mut rows = shards.query(params![set_id, HtlcState::Settled.number()])?;
+    let mut rows = shards.query(params![set_id.as_bytes(), HtlcState::Settled.number()])?;
     let (mut count, mut message) = (0, None);
     while let Some(row) = rows.next()? {
         count += 1;

@@ -1,9 +1,10 @@
 //! Changes that the invoice registry writes. All of them are idempotent.
 
-use bitcoin::hex::DisplayHex;
+use lightning_types::payment::PaymentHash;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::records::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, SetRecord};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::sql::{json, signed};
 use crate::storage::{Change, Subject};
 
@@ -22,9 +23,9 @@ impl Change for PutInvoice {
         .execute(params![
             signed(i.add_index),
             i.kind.number(),
-            i.payment_hash,
-            i.payment_addr,
-            i.preimage,
+            i.payment_hash.0,
+            i.payment_addr.as_bytes(),
+            i.preimage.map(|preimage| preimage.0),
             json(&i.terms)?,
             signed(i.value_msat),
             signed(i.created_at),
@@ -69,9 +70,10 @@ impl Change for PutSet {
         let set = &self.0;
         let settled_before: Option<bool> = db
             .prepare_cached("SELECT state = ?2 FROM amp_sets WHERE set_id = ?1")?
-            .query_row(params![set.set_id, HtlcState::Settled.number()], |row| {
-                row.get(0)
-            })
+            .query_row(
+                params![set.set_id.as_bytes(), HtlcState::Settled.number()],
+                |row| row.get(0),
+            )
             .optional()?;
         db.prepare_cached(
             "INSERT INTO amp_sets VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -79,7 +81,7 @@ impl Change for PutSet {
              amt_paid_msat = ?6",
         )?
         .execute(params![
-            set.set_id,
+            set.set_id.as_bytes(),
             signed(set.add_index),
             set.state.number(),
             set.settle_index.map(signed),
@@ -98,8 +100,7 @@ impl Change for PutSet {
     fn subject(&self) -> Subject {
         Subject::Vital(format!(
             "AMP set {} of invoice {}",
-            self.0.set_id.as_hex(),
-            self.0.add_index
+            self.0.set_id, self.0.add_index
         ))
     }
 }
@@ -115,11 +116,11 @@ impl Change for PutHtlc {
              ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         )?
         .execute(params![
-            h.channel_id,
+            h.channel_id.0,
             signed(h.htlc_id),
             signed(h.add_index),
-            h.shard.as_ref().map(|s| s.set_id),
-            h.payment_hash,
+            h.shard.as_ref().map(|s| s.set_id.to_bytes()),
+            h.payment_hash.0,
             signed(h.scid),
             signed(h.amount_msat),
             signed(h.total_msat),
@@ -133,7 +134,7 @@ impl Change for PutHtlc {
             json(&h.custom_records)?,
             h.shard.as_ref().map(|s| s.share),
             h.shard.as_ref().map(|s| s.child_index),
-            h.preimage,
+            h.preimage.map(|preimage| preimage.0),
             h.shard.as_ref().map(|s| s.ephemeral_key),
         ])
         .map(|_| ())
@@ -142,21 +143,20 @@ impl Change for PutHtlc {
     fn subject(&self) -> Subject {
         Subject::Vital(format!(
             "HTLC {} of channel {}",
-            self.0.htlc_id,
-            self.0.channel_id.as_hex()
+            self.0.htlc_id, self.0.channel_id
         ))
     }
 }
 
 /// Marks the settled HTLCs with this payment hash as claimed by LDK.
 pub struct MarkClaimed {
-    pub payment_hash: [u8; 32],
+    pub payment_hash: PaymentHash,
 }
 
 impl Change for MarkClaimed {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("UPDATE htlcs SET claimed = 1 WHERE payment_hash = ?1 AND state = ?2")?
-            .execute(params![self.payment_hash, HtlcState::Settled.number()])
+            .execute(params![self.payment_hash.0, HtlcState::Settled.number()])
             .map(|_| ())
     }
 }

@@ -4,7 +4,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::given_back;
-use super::records::{InvoiceRecord, InvoiceState, invoice_record};
+use super::records::invoice_record;
+use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, Subject};
 

@@ -6,9 +6,12 @@
 //! back again from its row. If the invoice is deleted earlier, the table `given_back` keeps the data
 //! that this requires.
 
+use ldk_amp::HtlcKey;
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::records::HtlcState;
+use crate::model::htlc::HtlcState;
 use crate::storage::sql::{array, bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, Subject};
 
@@ -16,12 +19,22 @@ use crate::storage::{Change, StorageError, Store, Subject};
 const CANCELED: u8 = HtlcState::Canceled.number();
 
 /// An HTLC that was failed back. Ordered by time, as pages are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GivenBack {
     /// Time of the failure, in seconds since 1970.
     pub resolved_at: u64,
-    pub channel_id: [u8; 32],
-    pub htlc_id: u64,
+    pub key: HtlcKey,
+}
+
+impl GivenBack {
+    /// Precedes all HTLCs: the start of the first page.
+    pub const START: Self = Self {
+        resolved_at: 0,
+        key: HtlcKey {
+            channel_id: ChannelId([0; 32]),
+            htlc_id: 0,
+        },
+    };
 }
 
 impl Store {
@@ -77,8 +90,8 @@ impl Store {
                     params![
                         bound(before),
                         bound(after.resolved_at),
-                        after.channel_id,
-                        signed(after.htlc_id),
+                        after.key.channel_id.0,
+                        signed(after.key.htlc_id),
                         bound(limit as u64),
                     ],
                     read,
@@ -123,17 +136,13 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn given_back(
-        &self,
-        channel_id: &[u8; 32],
-        htlc_id: u64,
-    ) -> Result<Option<[u8; 32]>, StorageError> {
+    pub fn given_back(&self, key: &HtlcKey) -> Result<Option<PaymentHash>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
                 "SELECT payment_hash FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2",
             )?
-            .query_row(params![channel_id, signed(htlc_id)], |row| {
-                array(row, "payment_hash")
+            .query_row(params![key.channel_id.0, signed(key.htlc_id)], |row| {
+                array(row, "payment_hash").map(PaymentHash)
             })
             .optional()
         })
@@ -143,8 +152,10 @@ impl Store {
 fn given_back(row: &Row<'_>) -> rusqlite::Result<GivenBack> {
     Ok(GivenBack {
         resolved_at: unsigned(row.get("resolved_at")?),
-        channel_id: array(row, "channel_id")?,
-        htlc_id: unsigned(row.get("htlc_id")?),
+        key: HtlcKey {
+            channel_id: ChannelId(array(row, "channel_id")?),
+            htlc_id: unsigned(row.get("htlc_id")?),
+        },
     })
 }
 
@@ -162,7 +173,7 @@ impl Change for ForgetGivenBack {
 }
 
 fn forget(db: &Connection, htlc: &GivenBack) -> rusqlite::Result<()> {
-    let key = params![htlc.channel_id, signed(htlc.htlc_id)];
+    let key = params![htlc.key.channel_id.0, signed(htlc.key.htlc_id)];
     db.prepare_cached("DELETE FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2")?
         .execute(key)?;
     let set_id: Option<Option<[u8; 32]>> = db

@@ -2,22 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Params};
 
-use super::records::{
-    HtlcRecord, HtlcState, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
-};
+use super::records::{htlc_record, invoice_record, set_record};
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
+use crate::model::invoice::{FullInvoice, HtlcSelection, InvoiceRecord, InvoiceRef};
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{StorageError, Store};
-
-/// A key by which an invoice can be looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvoiceRef {
-    /// The payment hash of the invoice or of one of its HTLCs.
-    Hash([u8; 32]),
-    /// The payment address (BOLT 11: payment secret).
-    Addr([u8; 32]),
-    /// The set_id of a set that paid the invoice, or tried to.
-    SetId([u8; 32]),
-}
 
 /// Maximum number of canceled HTLCs returned for an AMP invoice, newest first. Unknown payers can
 /// cause any number of them at no cost.
@@ -27,22 +16,6 @@ const RECENT_CANCELED: u8 = 50;
 const HELD: u8 = HtlcState::Accepted.number();
 const SETTLED: u8 = HtlcState::Settled.number();
 const CANCELED: u8 = HtlcState::Canceled.number();
-
-/// Selects the HTLCs of an AMP invoice, which may have very many. Of canceled HTLCs and incomplete
-/// sets only the newest are returned, unless a set is requested.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HtlcSelection {
-    #[default]
-    All,
-    /// The HTLCs and the state of the set by which the invoice is looked up; like `All` for other
-    /// lookups.
-    SetOnly,
-    /// No HTLCs, only the state of all sets.
-    None,
-}
-
-/// An invoice, its HTLCs in order of HTLC id, and its sets in order of settlement.
-pub type FullInvoice = (InvoiceRecord, Vec<HtlcRecord>, Vec<SetRecord>);
 
 impl Store {
     /// Returns a consistent snapshot of the invoice and the selected HTLCs and sets.
@@ -62,8 +35,8 @@ impl Store {
             let index = [signed(invoice.add_index)];
             let (htlcs, sets) = match (selection, by) {
                 (HtlcSelection::SetOnly, InvoiceRef::SetId(id)) => (
-                    htlcs(&snapshot, "WHERE set_id = ?1", [id])?,
-                    sets(&snapshot, "WHERE set_id = ?1", [id])?,
+                    htlcs(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
+                    sets(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
                 ),
                 (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&snapshot, index)?),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) if invoice.kind.is_amp() => (
@@ -114,19 +87,19 @@ impl Store {
 
 pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<InvoiceRecord>> {
     match by {
-        InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", hash)? {
+        InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", &hash.0)? {
             Some(invoice) => Ok(Some(invoice)),
             None => one(
                 db,
                 "WHERE add_index = (SELECT add_index FROM htlcs WHERE payment_hash = ?1 LIMIT 1)",
-                hash,
+                &hash.0,
             ),
         },
-        InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr),
+        InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr.as_bytes()),
         InvoiceRef::SetId(id) => one(
             db,
             "WHERE add_index = (SELECT add_index FROM amp_sets WHERE set_id = ?1)",
-            id,
+            id.as_bytes(),
         ),
     }
 }

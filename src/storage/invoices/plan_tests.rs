@@ -4,10 +4,15 @@
 
 use std::sync::Mutex;
 
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
+use super::tests::htlc_key;
 use super::*;
+use crate::model::amp_payment::{PaymentPage, TimeSpan};
+use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
 use crate::storage::{StorageError, Store};
 
 /// The statements that ran since this was last cleared.
@@ -62,27 +67,39 @@ type Query = fn(&Store) -> Result<(), StorageError>;
 /// Queries with a bounded or limited result: they must not sort either.
 const PAGED: &[Query] = &[
     |store| store.invoice(1).map(drop),
-    |store| store.invoice_by_hash(&[1; 32]).map(drop),
-    |store| store.invoice_by_addr(&[1; 32]).map(drop),
-    |store| store.set(&[1; 32]).map(drop),
-    |store| store.htlc(&[1; 32], 1).map(drop),
+    |store| store.invoice_by_hash(&PaymentHash([1; 32])).map(drop),
+    |store| {
+        store
+            .invoice_by_addr(&PaymentAddr::from_bytes([1; 32]))
+            .map(drop)
+    },
+    |store| store.set(&SetId::from_bytes([1; 32])).map(drop),
+    |store| store.htlc(&htlc_key(1)).map(drop),
     |store| store.invoice_indices().map(drop),
     |store| store.expired_invoices(1, 1).map(drop),
     |store| store.next_expiry().map(drop),
     |store| store.has_settled_set(1).map(drop),
     |store| store.settlements(1, 2, 3).map(drop),
-    |store| store.canceled_shards(1, GivenBack::default(), 1).map(drop),
-    |store| {
-        store
-            .given_back_before(1, GivenBack::default(), 1)
-            .map(drop)
-    },
+    |store| store.canceled_shards(1, GivenBack::START, 1).map(drop),
+    |store| store.given_back_before(1, GivenBack::START, 1).map(drop),
     |store| store.canceled_shard_before_newest(1).map(drop),
     |store| store.has_canceled_htlc_since(1, 1).map(drop),
-    |store| store.given_back(&[1; 32], 1).map(drop),
-    |store| store.invoice_by(&InvoiceRef::Hash([1; 32])).map(drop),
-    |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
-    |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
+    |store| store.given_back(&htlc_key(1)).map(drop),
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::Hash(PaymentHash([1; 32])))
+            .map(drop)
+    },
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::Addr(PaymentAddr::from_bytes([1; 32])))
+            .map(drop)
+    },
+    |store| {
+        store
+            .invoice_by(&InvoiceRef::SetId(SetId::from_bytes([1; 32])))
+            .map(drop)
+    },
     |store| store.invoices(&page(false, false)).map(drop),
     |store| store.invoices(&page(true, false)).map(drop),
     |store| store.invoices(&page(false, true)).map(drop),
@@ -103,12 +120,30 @@ const PAGED: &[Query] = &[
 
 /// Queries that return all matching rows.
 const UNLIMITED: &[Query] = &[
-    |store| found(store, InvoiceRef::Hash([1; 32]), HtlcSelection::All),
-    |store| found(store, InvoiceRef::Addr([1; 32]), HtlcSelection::None),
-    |store| found(store, InvoiceRef::SetId([1; 32]), HtlcSelection::SetOnly),
+    |store| {
+        found(
+            store,
+            InvoiceRef::Hash(PaymentHash([1; 32])),
+            HtlcSelection::All,
+        )
+    },
+    |store| {
+        found(
+            store,
+            InvoiceRef::Addr(PaymentAddr::from_bytes([1; 32])),
+            HtlcSelection::None,
+        )
+    },
+    |store| {
+        found(
+            store,
+            InvoiceRef::SetId(SetId::from_bytes([1; 32])),
+            HtlcSelection::SetOnly,
+        )
+    },
     |store| store.invoice_at(1, 1).map(drop),
     |store| store.htlcs_of_invoice(1).map(drop),
-    |store| store.htlcs_of_set(&[1; 32]).map(drop),
+    |store| store.htlcs_of_set(&SetId::from_bytes([1; 32])).map(drop),
     |store| store.unresolved_htlcs().map(drop),
     |store| {
         store
@@ -160,7 +195,7 @@ fn every_query_uses_an_index() {
     let add_index = 1;
     let mut changes = tests::one_of_each();
     changes.push(Box::new(NeverExpires { add_index }));
-    changes.push(Box::new(ForgetGivenBack(vec![GivenBack::default()])));
+    changes.push(Box::new(ForgetGivenBack(vec![GivenBack::START])));
     changes.push(Box::new(DeleteInvoice { add_index }));
     for change in changes {
         let write = || store.read(|db| change.apply(db)).unwrap();

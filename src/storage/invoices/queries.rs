@@ -1,65 +1,51 @@
 //! Queries for invoices, sets, HTLCs and settlements. No query loads the whole history of an invoice
 //! unless that is its purpose.
 
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
 use rusqlite::{OptionalExtension, params};
 
 use super::expiry::LAST_DELETED;
-use super::records::{
-    HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
-};
+use super::records::{htlc_record, invoice_record, set_record};
+use crate::model::htlc::{HtlcRecord, SetRecord};
+use crate::model::invoice::{InvoicePage, InvoiceRecord, Settlement};
 use crate::storage::sql::{bound, optional_array, signed, unsigned};
 use crate::storage::{StorageError, Store};
-
-/// A filter for invoices, and their order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct InvoicePage {
-    /// An add index, exclusive; 0 is the beginning, or the end if `reversed`.
-    pub index_offset: u64,
-    pub limit: u64,
-    /// List the last invoices before the offset; the result is still oldest first, as in lnd.
-    pub reversed: bool,
-    /// Open and accepted invoices only.
-    pub pending_only: bool,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_from: u64,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_to: u64,
-}
-
-/// A settlement: of an invoice, or of one set of an AMP invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settlement {
-    pub settle_index: u64,
-    pub add_index: u64,
-    /// The settled set; `None` if the whole invoice was settled.
-    pub set_id: Option<[u8; 32]>,
-}
 
 impl Store {
     /// Returns the invoice with this payment hash.
     ///
     /// # Errors
     /// If the query fails.
-    pub fn invoice_by_hash(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", hash)
+    pub fn invoice_by_hash(
+        &self,
+        hash: &PaymentHash,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", &hash.0)
     }
 
     /// Returns the invoice with this payment address.
     ///
     /// # Errors
     /// If the query fails.
-    pub fn invoice_by_addr(&self, addr: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
+    pub fn invoice_by_addr(
+        &self,
+        addr: &PaymentAddr,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.one_invoice(
+            "SELECT * FROM invoices WHERE payment_addr = ?1",
+            addr.as_bytes(),
+        )
     }
 
     /// Returns an AMP set.
     ///
     /// # Errors
     /// If the query fails.
-    pub fn set(&self, set_id: &[u8; 32]) -> Result<Option<SetRecord>, StorageError> {
+    pub fn set(&self, set_id: &SetId) -> Result<Option<SetRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM amp_sets WHERE set_id = ?1")?
-                .query_row([set_id], set_record)
+                .query_row([set_id.as_bytes()], set_record)
                 .optional()
         })
     }
@@ -79,8 +65,11 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn htlcs_of_set(&self, set_id: &[u8; 32]) -> Result<Vec<HtlcRecord>, StorageError> {
-        self.htlcs("WHERE set_id = ?1 ORDER BY htlc_id, channel_id", [set_id])
+    pub fn htlcs_of_set(&self, set_id: &SetId) -> Result<Vec<HtlcRecord>, StorageError> {
+        self.htlcs(
+            "WHERE set_id = ?1 ORDER BY htlc_id, channel_id",
+            [set_id.as_bytes()],
+        )
     }
 
     /// Returns the held HTLCs, and the settled ones that LDK has not claimed yet.
@@ -96,14 +85,10 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn htlc(
-        &self,
-        channel_id: &[u8; 32],
-        htlc_id: u64,
-    ) -> Result<Option<HtlcRecord>, StorageError> {
+    pub fn htlc(&self, key: &HtlcKey) -> Result<Option<HtlcRecord>, StorageError> {
         let found = self.htlcs(
             "WHERE channel_id = ?1 AND htlc_id = ?2",
-            params![channel_id, signed(htlc_id)],
+            params![key.channel_id.0, signed(key.htlc_id)],
         )?;
         Ok(found.into_iter().next())
     }
@@ -192,7 +177,7 @@ impl Store {
                     Ok(Settlement {
                         settle_index: unsigned(row.get("settle_index")?),
                         add_index: unsigned(row.get("add_index")?),
-                        set_id: optional_array(row, "set_id")?,
+                        set_id: optional_array(row, "set_id")?.map(SetId::from_bytes),
                     })
                 })?
                 .collect()

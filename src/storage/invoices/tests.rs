@@ -2,15 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
+use crate::model::invoice::{
+    HtlcSelection, InvoiceKind, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, InvoiceTerms,
+};
 use crate::storage::{Change, Store};
 
 pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
+}
+
+/// The key of the HTLC with this id on the channel of all HTLCs here.
+pub(super) fn htlc_key(htlc_id: u64) -> HtlcKey {
+    HtlcKey {
+        channel_id: ChannelId([1; 32]),
+        htlc_id,
+    }
+}
+
+pub(super) fn set_id(n: u64) -> SetId {
+    SetId::from_bytes(key(n))
 }
 
 pub(super) fn key(n: u64) -> [u8; 32] {
@@ -23,8 +42,8 @@ pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
     InvoiceRecord {
         add_index,
         kind: InvoiceKind::SpontaneousAmp,
-        payment_hash: key(add_index),
-        payment_addr: key(add_index),
+        payment_hash: PaymentHash(key(add_index)),
+        payment_addr: PaymentAddr::from_bytes(key(add_index)),
         preimage: None,
         terms: InvoiceTerms::default(),
         value_msat: 0,
@@ -40,7 +59,7 @@ pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
 pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
     let settled = state == HtlcState::Settled;
     SetRecord {
-        set_id: key(n),
+        set_id: set_id(n),
         add_index: 1,
         state,
         settle_index: settled.then_some(n),
@@ -51,10 +70,10 @@ pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
 
 pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
     HtlcRecord {
-        channel_id: [1; 32],
+        channel_id: ChannelId([1; 32]),
         htlc_id: n,
         add_index: 1,
-        payment_hash: key(n),
+        payment_hash: PaymentHash(key(n)),
         scid: u64::MAX,
         amount_msat: 1,
         total_msat: u64::MAX,
@@ -78,7 +97,7 @@ pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
         Box::new(PutSet(set(1, HtlcState::Settled))),
         Box::new(PutHtlc(shard(1, 1))),
         Box::new(MarkClaimed {
-            payment_hash: key(1),
+            payment_hash: PaymentHash(key(1)),
         }),
         Box::new(PutInvoiceState {
             add_index: 1,
@@ -91,7 +110,7 @@ pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
 pub(super) fn shard(n: u64, set: u64) -> HtlcRecord {
     HtlcRecord {
         shard: Some(ShardRecord {
-            set_id: key(set),
+            set_id: set_id(set),
             share: [1; 32],
             child_index: 0,
             ephemeral_key: [2; 33],
@@ -117,9 +136,9 @@ prop_compose! {
         InvoiceRecord {
             add_index,
             kind: if amp { InvoiceKind::SpontaneousAmp } else { InvoiceKind::Bolt11 },
-            payment_hash: hash,
-            payment_addr: addr,
-            preimage,
+            payment_hash: PaymentHash(hash),
+            payment_addr: PaymentAddr::from_bytes(addr),
+            preimage: preimage.map(PaymentPreimage),
             terms,
             value_msat: numbers[0],
             created_at: numbers[1],
@@ -140,10 +159,10 @@ prop_compose! {
         shard: Option<([u8; 32], [u8; 32], u32, u8)>,
     ) -> HtlcRecord {
         HtlcRecord {
-            channel_id,
+            channel_id: ChannelId(channel_id),
             htlc_id: numbers[0],
             add_index: 1,
-            payment_hash,
+            payment_hash: PaymentHash(payment_hash),
             scid: numbers[1],
             amount_msat: numbers[2],
             total_msat: numbers[3],
@@ -156,12 +175,12 @@ prop_compose! {
             claimed,
             custom_records,
             shard: shard.map(|(set_id, share, child_index, key)| ShardRecord {
-                set_id,
+                set_id: SetId::from_bytes(set_id),
                 share,
                 child_index,
                 ephemeral_key: [key; 33],
             }),
-            preimage,
+            preimage: preimage.map(PaymentPreimage),
         }
     }
 }
@@ -185,7 +204,7 @@ proptest! {
         store.submit(PutInvoice(invoice(1)));
         store.submit(PutHtlc(record.clone()));
         store.flush();
-        let found = store.htlc(&record.channel_id, record.htlc_id).unwrap();
+        let found = store.htlc(&record.key()).unwrap();
         prop_assert_eq!(found.as_ref(), Some(&record));
         prop_assert_eq!(store.htlcs_of_invoice(1).unwrap(), std::slice::from_ref(&record));
         let by_hash = InvoiceRef::Hash(record.payment_hash);
@@ -212,7 +231,7 @@ fn amount_of_a_set_is_added_only_once() {
     store.flush();
     assert_eq!(store.invoice(1).unwrap().unwrap().amt_paid_msat, 20);
     assert_eq!(
-        store.set(&key(3)).unwrap(),
+        store.set(&set_id(3)).unwrap(),
         Some(set(3, HtlcState::Canceled))
     );
 }
@@ -231,14 +250,14 @@ fn settled_htlcs_are_unresolved_until_claimed() {
     }
     for n in [1, 2, 4] {
         store.submit(MarkClaimed {
-            payment_hash: key(n),
+            payment_hash: PaymentHash(key(n)),
         });
     }
     store.flush();
     let unresolved: Vec<_> = store.unresolved_htlcs().unwrap();
     let ids: Vec<_> = unresolved.iter().map(|row| row.htlc_id).collect();
     assert_eq!(ids, [1, 3]);
-    assert!(!store.htlc(&[1; 32], 1).unwrap().unwrap().claimed);
+    assert!(!store.htlc(&htlc_key(1)).unwrap().unwrap().claimed);
 }
 
 fn pages(store: &Store, page: InvoicePage) -> Vec<u64> {
@@ -337,7 +356,7 @@ fn settle_index_counts_invoices_and_sets() {
             .map(|one| (one.settle_index, one.set_id))
             .collect()
     };
-    let (first, third) = ((1, Some(key(1))), (3, Some(key(3))));
+    let (first, third) = ((1, Some(set_id(1))), (3, Some(set_id(3))));
     assert_eq!(after(0, u64::MAX), [first, (2, None), third]);
     assert_eq!(after(0, 2), [first, (2, None)]);
     assert_eq!(after(2, 2), [third]);

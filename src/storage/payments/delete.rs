@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{AttemptState, PaymentState};
+use crate::model::attempt::AttemptState;
+use crate::model::payment::PaymentState;
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, schema};
 

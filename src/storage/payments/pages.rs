@@ -2,28 +2,14 @@
 
 use rusqlite::{Connection, params};
 
-use super::{AttemptRecord, PaymentRecord, PaymentState, attempt_record, payment_record};
+use super::{attempt_record, payment_record};
+use crate::model::attempt::AttemptRecord;
+use crate::model::payment::{PaymentPage, PaymentRecord, PaymentState};
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
 /// Nanoseconds per second.
 const SECOND_NS: u64 = 1_000_000_000;
-
-/// A filter for payments, and their order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PaymentPage {
-    /// A payment index, exclusive; 0 is the beginning, or the end if `reversed`.
-    pub index_offset: u64,
-    pub limit: u64,
-    /// List the last payments before the offset; the result is still oldest first, as in lnd.
-    pub reversed: bool,
-    /// Include payments that are in flight or failed.
-    pub include_incomplete: bool,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_from: u64,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_to: u64,
-}
 
 impl Store {
     /// Returns the number of payments.

@@ -1,8 +1,15 @@
 //! Tests of the rows of payments and attempts.
 
+use std::collections::BTreeMap;
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use ldk_amp::PaymentAddr;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::attempt::{AttemptFailure, HopRecord};
+use crate::model::payment::{HintHopRecord, PaymentPage, PaymentTerms};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -27,7 +34,7 @@ fn attempt(attempt_id: u64, payment_index: u64) -> AttemptRecord {
     AttemptRecord {
         attempt_id,
         payment_index,
-        payment_hash: [3; 32],
+        payment_hash: PaymentHash([3; 32]),
         shard: None,
         state: AttemptState::InFlight,
         attempt_time_ns: 1,
@@ -56,9 +63,14 @@ fn attempt_fields(a: &AttemptRecord) -> impl PartialEq + std::fmt::Debug + use<>
     )
 }
 
+fn node_key(secret: u8) -> PublicKey {
+    let secret = SecretKey::from_slice(&[secret; 32]).unwrap();
+    secret.public_key(&Secp256k1::new())
+}
+
 fn hint(hops: Vec<(u64, u32, u16)>) -> Vec<HintHopRecord> {
     let hop = |(scid, fee, cltv_delta): (u64, u32, u16)| HintHopRecord {
-        node_id: scid.to_string(),
+        node_id: (scid % 2 == 0).then(|| node_key(1)),
         scid,
         fee_base_msat: fee,
         fee_ppm: !fee,
@@ -69,23 +81,22 @@ fn hint(hops: Vec<(u64, u32, u16)>) -> Vec<HintHopRecord> {
 
 prop_compose! {
     fn any_terms()(
-        texts in ["[0-9a-f]{0,66}", "[a-z0-9]{0,20}"], numbers: [u64; 4], small: [u32; 3],
+        destination: Option<bool>, payment_request in "[a-z0-9]{0,20}", numbers: [u64; 4], small: [u32; 3],
         payment_addr: Option<[u8; 32]>, outgoing_channels: Vec<u64>, last_hop: Option<bool>,
         custom_records: BTreeMap<u64, Vec<u8>>, hints: Vec<Vec<(u64, u32, u16)>>, by_route: bool,
     ) -> PaymentTerms {
-        let [destination, payment_request] = texts;
         PaymentTerms {
-            destination,
+            destination: destination.map(|first| node_key(1 + u8::from(first))),
             amount_msat: numbers[0],
             fee_limit_msat: numbers[1],
             payment_request,
-            payment_addr,
+            payment_addr: payment_addr.map(PaymentAddr::from_bytes),
             final_cltv_delta: small[0],
             cltv_limit: small[1],
             max_parts: small[2],
             max_shard_msat: numbers[2],
             outgoing_channels,
-            last_hop: last_hop.map(|hop| hop.to_string()),
+            last_hop: last_hop.map(|first| node_key(1 + u8::from(first))),
             route_hints: hints.into_iter().map(hint).collect(),
             custom_records,
             deadline: numbers[3],
@@ -105,7 +116,7 @@ prop_compose! {
             created_at_ns,
             state: PaymentState::of(state).unwrap(),
             failure_reason: FailureReason::of(reason).unwrap(),
-            preimage,
+            preimage: preimage.map(PaymentPreimage),
             root: root.map(Zeroizing::new),
             terms,
         }
@@ -126,7 +137,7 @@ proptest! {
         attempt.shard = shard.map(|(share, index)| (Zeroizing::new(share), index));
         attempt.state = AttemptState::of(state).unwrap();
         (attempt.attempt_time_ns, attempt.resolve_time_ns) = times;
-        attempt.preimage = preimage;
+        attempt.preimage = preimage.map(PaymentPreimage);
         attempt.route = hops.iter().map(|hop| HopRecord {
             node_id: "02".into(),
             scid: hop[0],

@@ -7,8 +7,9 @@ use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{HtlcState, InvoiceRecord};
+use crate::invoices::{Limits, NewInvoice, Purpose};
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
 use ldk_amp::HtlcKey;
 
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! Limits on incomplete sets: how long HTLCs are held, and how many.
 
 use crate::invoices::test_registry::*;
-use crate::storage::invoices::{HtlcState, PutHtlc};
+use crate::model::htlc::HtlcState;
+use crate::storage::invoices::PutHtlc;
 
 #[tokio::test]
 async fn incomplete_sets_time_out_and_can_be_retried() {
@@ -31,11 +32,7 @@ async fn hold_times_are_per_htlc_and_survive_restarts() {
     fixture.store.flush();
     // As if the first had arrived a minute earlier.
     let key = shards[0].envelope.key();
-    let mut row = fixture
-        .store
-        .htlc(&key.channel_id.0, key.htlc_id)
-        .unwrap()
-        .unwrap();
+    let mut row = fixture.store.htlc(&key).unwrap().unwrap();
     row.accepted_at -= 60;
     let due = row.accepted_at + 120;
     fixture.store.submit(PutHtlc(row));
@@ -54,7 +51,7 @@ async fn timer_fails_overdue_htlcs() {
     fixture.arrive(&shards[0]);
     fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key).unwrap();
     let mut row = row.unwrap();
     row.accepted_at -= 120;
     fixture.store.submit(PutHtlc(row));

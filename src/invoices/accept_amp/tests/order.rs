@@ -2,9 +2,11 @@
 
 use crate::invoices::accept_amp::Refusal;
 use crate::invoices::test_registry::*;
-use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
-use crate::storage::invoices::{InvoiceRecord, PutInvoice};
-use ldk_amp::{FailReason, SetId};
+use crate::invoices::{Limits, NewInvoice, Purpose};
+use crate::model::invoice::{InvoiceRecord, InvoiceRef};
+use crate::storage::invoices::PutInvoice;
+use ldk_amp::FailReason;
+use lightning_types::payment::PaymentHash;
 
 fn fixture(accept_amp: bool) -> Fixture {
     Fixture::with(Limits {
@@ -50,8 +52,8 @@ impl Invoices {
             disabled: static_invoice(fixture).await,
             expired: InvoiceRecord {
                 add_index: 5,
-                payment_hash: [5; 32],
-                payment_addr: [5; 32],
+                payment_hash: PaymentHash([5; 32]),
+                payment_addr: payment_addr(5),
                 expires_at: Some(1),
                 ..amp.clone()
             },
@@ -73,7 +75,7 @@ impl Invoices {
 /// The shard with another set id.
 fn with_set(shard: &Sent, id: u8) -> Sent {
     let mut shard = shard.clone();
-    shard.envelope.amp.set_id = SetId::from_bytes([id; 32]);
+    shard.envelope.amp.set_id = set_id(id);
     shard
 }
 
@@ -86,8 +88,12 @@ async fn first_broken_rule_is_the_reason() {
     let refused = |shard: &Sent| refusal(&fixture, shard);
     let good = payment(7, &[150, 50]).remove(1).to(to.amp.payment_addr);
 
-    let mut bad = good.clone().expiring(HEIGHT + 79).total(0).to([9; 32]);
-    bad.claimable.payment_hash.0 = to.bolt11.payment_hash;
+    let mut bad = good
+        .clone()
+        .expiring(HEIGHT + 79)
+        .total(0)
+        .to(payment_addr(9));
+    bad.claimable.payment_hash = to.bolt11.payment_hash;
     let mpp = bad.envelope.mpp.take();
     assert_eq!(refused(&bad), Some(AmpError), "no MPP record");
     bad.envelope.mpp = mpp;

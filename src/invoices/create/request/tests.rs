@@ -4,6 +4,7 @@ use bitcoin::hashes::hash160;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{PubkeyHash, ScriptHash, WitnessProgram, WitnessVersion};
 use lightning_invoice::{Bolt11Invoice, SignedRawBolt11Invoice};
+use lightning_types::payment::PaymentHash;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -205,7 +206,7 @@ fn any_address() -> impl Strategy<Value = (Network, Option<Address<NetworkUnchec
 prop_compose! {
     fn any_invoice()(
         purpose in prop::sample::select(&[
-            Purpose::Amp, Purpose::Hold { hash: [1; 32] }, Purpose::Once { preimage: None },
+            Purpose::Amp, Purpose::Hold { hash: PaymentHash([1; 32]) }, Purpose::Once { preimage: None },
         ]),
         memo in "\\PC{0,150}",
         description_hash: Option<[u8; 32]>,

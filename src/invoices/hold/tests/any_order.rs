@@ -11,15 +11,16 @@ use proptest::prelude::*;
 
 use crate::invoices::hold::cancel_hold;
 use crate::invoices::inbound_htlcs::{Claimable, InboundHtlcs, IncomingHtlc};
-use crate::invoices::test_registry::{LIMITS, hash_of};
+use crate::invoices::test_registry::LIMITS;
 use crate::invoices::{NewInvoice, Purpose, Registry};
 use crate::ldk::KeysManager;
+use crate::model::htlc::HtlcState;
+use crate::model::invoice::InvoiceState;
 use crate::storage::Store;
-use crate::storage::invoices::{HtlcState, InvoiceState};
 use ldk_amp::Envelope;
 use ldk_amp::HtlcKey;
 
-const PREIMAGE: [u8; 32] = [5; 32];
+const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
 const AMOUNT: u64 = 600;
 
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +121,7 @@ impl Ldk {
     fn rows(&self, parts: &[Part]) -> Vec<Option<HtlcState>> {
         let store = self.store.get().unwrap();
         store.flush();
-        let row = |part: &Part| store.htlc(&part.key.channel_id.0, part.key.htlc_id);
+        let row = |part: &Part| store.htlc(&part.key);
         let rows = parts.iter().map(row);
         rows.map(|row| row.unwrap().map(|row| row.state)).collect()
     }
@@ -128,7 +129,7 @@ impl Ldk {
 
 impl InboundHtlcs for Ldk {
     fn claim(&self, preimage: PaymentPreimage) {
-        assert_eq!(preimage.0, PREIMAGE);
+        assert_eq!(preimage, PREIMAGE);
         let mut live = self.live.lock().unwrap();
         let claimed = live.has_claimed();
         let Some(parts) = live.held() else {
@@ -227,7 +228,7 @@ impl Node {
         let (ldk, registry) = open(&runtime, directory.path(), State::default());
         let new = NewInvoice {
             purpose: Purpose::Hold {
-                hash: hash_of(&PREIMAGE).0,
+                hash: PREIMAGE.into(),
             },
             cltv_delta: 42,
             ..NewInvoice::default()
@@ -262,7 +263,7 @@ impl Node {
             Step::Events => self.events(),
             Step::Settle => self.settle(),
             Step::Cancel => self.cancel(),
-            Step::Stray => self.registry.htlc_gone(&hash_of(&PREIMAGE)),
+            Step::Stray => self.registry.htlc_gone(&PREIMAGE.into()),
             Step::Blocks(blocks) => {
                 self.tip += blocks;
                 self.live().connect(self.tip);
@@ -310,7 +311,7 @@ impl Node {
         };
         if claimable {
             self.registry.accept_bolt11(Claimable {
-                payment_hash: hash_of(&PREIMAGE),
+                payment_hash: PREIMAGE.into(),
                 amount_msat: AMOUNT,
                 claim_deadline: Some(deadline),
                 channels: Vec::new(),
@@ -318,7 +319,7 @@ impl Node {
             });
         }
         if failed {
-            self.registry.htlc_gone(&hash_of(&PREIMAGE));
+            self.registry.htlc_gone(&PREIMAGE.into());
         }
     }
 
@@ -331,7 +332,7 @@ impl Node {
     }
 
     fn cancel(&self) {
-        let hash = hash_of(&PREIMAGE).0;
+        let hash = PREIMAGE.into();
         let mut state = self.registry.state();
         let invoice = self.registry.find_by_hash(&state, &hash).unwrap().unwrap();
         if matches!(invoice.state, InvoiceState::Open | InvoiceState::Accepted) {

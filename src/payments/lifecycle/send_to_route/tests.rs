@@ -1,16 +1,19 @@
 //! Tests of the state machine of `SendToRoute` payments.
 
+use ldk_amp::PaymentAddr;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::payments::{AttemptFailure, HopRecord, PaymentState};
+use crate::model::attempt::{AttemptFailure, HopRecord};
+use crate::model::payment::PaymentState;
 
 const TOTAL_MSAT: u64 = 100;
 
 fn terms() -> PaymentTerms {
     PaymentTerms {
         amount_msat: TOTAL_MSAT,
-        payment_addr: Some([1; 32]),
+        payment_addr: Some(PaymentAddr::from_bytes([1; 32])),
         by_route: true,
         ..PaymentTerms::default()
     }
@@ -33,7 +36,7 @@ fn attempt(attempt_id: u64, amount_msat: u64) -> AttemptRecord {
     AttemptRecord {
         attempt_id,
         payment_index: 1,
-        payment_hash: [attempt_id as u8; 32],
+        payment_hash: PaymentHash([attempt_id as u8; 32]),
         shard: None,
         state: AttemptState::InFlight,
         attempt_time_ns: 0,
@@ -78,7 +81,7 @@ fn succeeds_once_one_attempt_settled_and_none_is_in_flight() {
     let mut lifecycle = payment();
     lifecycle.add_given(attempt(1, 60), false);
     lifecycle.add_given(attempt(2, 40), false);
-    lifecycle.settled(1, [1; 32], 0);
+    lifecycle.settled(1, PaymentPreimage([1; 32]), 0);
     assert_eq!(lifecycle.step(0), Step::Wait);
     lifecycle.failed(2, failure(true), 0);
     assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
@@ -117,7 +120,7 @@ fn mismatch_errors_match_lnd() {
         "mp payment total amount mismatch"
     );
     let other_address = PaymentTerms {
-        payment_addr: Some([2; 32]),
+        payment_addr: Some(PaymentAddr::from_bytes([2; 32])),
         ..terms()
     };
     assert_eq!(
@@ -129,7 +132,7 @@ fn mismatch_errors_match_lnd() {
         ..terms()
     };
     assert_eq!(refusal(&lifecycle, &whole, 40), "payment has MPP attempts");
-    lifecycle.settled(1, [1; 32], 0);
+    lifecycle.settled(1, PaymentPreimage([1; 32]), 0);
     assert_eq!(refusal(&lifecycle, &terms(), 40), "invoice is already paid");
 }
 
@@ -219,7 +222,7 @@ proptest! {
                 }
                 Act::Settle(n) => {
                     if let Some(id) = live.get(n) {
-                        lifecycle.settled(*id, [1; 32], 0);
+                        lifecycle.settled(*id, PaymentPreimage([1; 32]), 0);
                     }
                 }
                 Act::Restore => {

@@ -4,6 +4,7 @@
 //! is arbitrary: which HTLCs fail and when, the amounts of the routes found, restarts that lose
 //! unsent HTLCs, failures from the receiver, the timeout, and cancellation.
 
+use lightning_types::payment::PaymentPreimage;
 use proptest::prelude::*;
 
 use super::*;
@@ -117,7 +118,11 @@ impl World {
         }
         if let Some(id) = self.in_flight().get(n) {
             self.is_claimed = true;
-            assert!(self.lifecycle.settled(*id, [1; 32], 0).is_some());
+            assert!(
+                self.lifecycle
+                    .settled(*id, PaymentPreimage([1; 32]), 0)
+                    .is_some()
+            );
         }
     }
 
@@ -215,6 +220,6 @@ fn reconstructs(lifecycle: &Lifecycle) -> bool {
     root == Share::from_bytes([9; 32])
         && shards.iter().all(|(hash, (share, index))| {
             let child = Child::derive(&root, &Share::from_bytes(**share), *index);
-            child.hash.0 == *hash
+            child.hash == *hash
         })
 }

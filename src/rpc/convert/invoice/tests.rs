@@ -1,15 +1,17 @@
 //! Invoices recorded from lnd, stored in our database, must be shown exactly as lnd showed them.
 
-use bitcoin::hex::FromHex;
+use ldk_amp::{PaymentAddr, SetId};
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde_json::Value;
 
 use super::*;
-use crate::invoices::{HtlcSelection, InvoiceRef};
+use crate::model::invoice::{HtlcSelection, InvoiceRecord, InvoiceRef, InvoiceTerms};
 use crate::rpc::test_recordings::{
     bytes_32, number, number_32, printed, recorded, recorded_stream, records, text,
 };
 use crate::storage::Store;
-use crate::storage::invoices::{InvoiceRecord, InvoiceTerms, PutHtlc, PutInvoice, PutSet};
+use crate::storage::invoices::{PutHtlc, PutInvoice, PutSet};
 
 /// A database with recorded invoices.
 struct Database {
@@ -67,12 +69,12 @@ fn record(json: &Value) -> InvoiceRecord {
     InvoiceRecord {
         add_index: number(&json["add_index"]),
         kind,
-        payment_hash: bytes_32(&json["r_hash"]).unwrap_or(addr),
-        payment_addr: match kind {
+        payment_hash: PaymentHash(bytes_32(&json["r_hash"]).unwrap_or(addr)),
+        payment_addr: PaymentAddr::from_bytes(match kind {
             InvoiceKind::Keysend => preimage.unwrap(),
             _ => addr,
-        },
-        preimage,
+        }),
+        preimage: preimage.map(PaymentPreimage),
         terms: InvoiceTerms {
             memo: text(&json["memo"]),
             description_hash: bytes_32(&json["description_hash"]),
@@ -107,7 +109,7 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
         channel_id: channel_id(scid),
         htlc_id: number(&json["htlc_index"]),
         add_index: number(&invoice["add_index"]),
-        payment_hash: hash.unwrap(),
+        payment_hash: PaymentHash(hash.unwrap()),
         scid,
         amount_msat: number(&json["amt_msat"]),
         total_msat: number(&json["mpp_total_amt_msat"]),
@@ -120,24 +122,26 @@ fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
         claimed: true,
         custom_records: records(&json["custom_records"]),
         shard: amp.is_object().then(|| ShardRecord {
-            set_id: bytes_32(&amp["set_id"]).unwrap(),
+            set_id: SetId::from_bytes(bytes_32(&amp["set_id"]).unwrap()),
             share: bytes_32(&amp["root_share"]).unwrap(),
             child_index: number_32(&amp["child_index"]),
             ephemeral_key: [2; 33],
         }),
-        preimage: bytes_32(&amp["preimage"]).or_else(|| bytes_32(&invoice["r_preimage"])),
+        preimage: bytes_32(&amp["preimage"])
+            .or_else(|| bytes_32(&invoice["r_preimage"]))
+            .map(PaymentPreimage),
     }
 }
 
-fn channel_id(scid: u64) -> [u8; 32] {
+fn channel_id(scid: u64) -> ChannelId {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&scid.to_be_bytes());
-    id
+    ChannelId(id)
 }
 
 fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
     SetRecord {
-        set_id: <[u8; 32]>::from_hex(id).unwrap(),
+        set_id: id.parse().unwrap(),
         add_index,
         state: HtlcState::Settled,
         settle_index: Some(number(&json["settle_index"])),
@@ -187,7 +191,7 @@ fn open_and_twice_paid_amp_invoices_match_lnd() {
         "lookupinvoice_amp_paid_twice.json",
     ] {
         let lnd = recorded(file);
-        let by_hash = InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap());
+        let by_hash = InvoiceRef::Hash(PaymentHash(bytes_32(&lnd["r_hash"]).unwrap()));
         let database = Database::with(std::slice::from_ref(&lnd));
         let ours = invoice(&database.find(&by_hash, HtlcSelection::All));
         assert_eq!(printed(&ours), in_order(lnd), "{file}");
@@ -208,8 +212,8 @@ fn settlement_events_match_lnd() {
     for lnd in of_the_list {
         let sets = lnd["amp_invoice_state"].as_object().unwrap();
         let by = match sets.keys().next() {
-            Some(id) => InvoiceRef::SetId(<[u8; 32]>::from_hex(id).unwrap()),
-            None => InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap()),
+            Some(id) => InvoiceRef::SetId(id.parse().unwrap()),
+            None => InvoiceRef::Hash(PaymentHash(bytes_32(&lnd["r_hash"]).unwrap())),
         };
         let mut view = database.find(&by, HtlcSelection::SetOnly);
         let at = database
@@ -295,5 +299,5 @@ fn hold_invoice_has_no_preimage_until_settled() {
     view.record.state = InvoiceState::Accepted;
     let shown = invoice(&view);
     assert!(shown.r_preimage.is_empty());
-    assert_eq!(shown.r_hash, view.record.payment_hash);
+    assert_eq!(shown.r_hash, view.record.payment_hash.0);
 }

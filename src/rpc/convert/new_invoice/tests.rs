@@ -1,5 +1,6 @@
 //! Tests of requests for new invoices, with the error texts of lnd.
 
+use lightning_types::payment::PaymentPreimage;
 use tonic::Code;
 
 use super::*;
@@ -40,7 +41,7 @@ fn parses_every_field() {
     let new = read(request.clone()).unwrap();
     assert_eq!((new.memo.as_str(), new.value_msat), ("plain", 100_000));
     assert_eq!((new.expiry, new.cltv_delta), (Expiry::Seconds(60), 90));
-    let preimage = Some([1; 32]);
+    let preimage = Some(PaymentPreimage([1; 32]));
     assert_eq!(new.purpose, Purpose::Once { preimage });
     assert!(new.private);
     let fallback = new.fallback.unwrap().assume_checked().to_string();

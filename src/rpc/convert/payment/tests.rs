@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use ldk_amp::PaymentAddr;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::model::attempt::AttemptFailure;
+use crate::model::payment::PaymentTerms;
 use crate::rpc::test_recordings::{
     bytes_32, number, number_32, printed, recorded, records, text, without,
 };
-use crate::storage::payments::{AttemptFailure, PaymentTerms};
 
 /// Records that only lnd sends to its direct peers.
 const NOT_OURS: [&str; 1] = ["first_hop_custom_records"];
@@ -36,12 +39,16 @@ fn view(json: &Value) -> PaymentView {
             "FAILURE_REASON_INSUFFICIENT_BALANCE" => FailureReason::InsufficientBalance,
             other => panic!("{other}"),
         },
-        preimage: preimage.filter(|preimage| *preimage != [0; 32]),
+        preimage: preimage
+            .filter(|preimage| *preimage != [0; 32])
+            .map(PaymentPreimage),
         root: None,
         terms: PaymentTerms {
             amount_msat: number(&json["value_msat"]),
             payment_request: text(&json["payment_request"]),
-            payment_addr: last_hop.and_then(|hop| bytes_32(&hop["mpp_record"]["payment_addr"])),
+            payment_addr: last_hop
+                .and_then(|hop| bytes_32(&hop["mpp_record"]["payment_addr"]))
+                .map(PaymentAddr::from_bytes),
             custom_records: last_hop
                 .map(|hop| records(&hop["custom_records"]))
                 .unwrap_or_default(),
@@ -65,7 +72,7 @@ fn attempt_record(json: &Value) -> AttemptRecord {
     AttemptRecord {
         attempt_id: number(&json["attempt_id"]),
         payment_index: 1,
-        payment_hash: [0; 32],
+        payment_hash: PaymentHash([0; 32]),
         shard: bytes_32(&share["root_share"])
             .map(|bytes| (Zeroizing::new(bytes), number_32(&share["child_index"]))),
         state: match json["status"].as_str().unwrap() {
@@ -75,7 +82,7 @@ fn attempt_record(json: &Value) -> AttemptRecord {
         },
         attempt_time_ns: number(&json["attempt_time_ns"]),
         resolve_time_ns: Some(number(&json["resolve_time_ns"])),
-        preimage: bytes_32(&json["preimage"]),
+        preimage: bytes_32(&json["preimage"]).map(PaymentPreimage),
         route,
         failure: json["failure"].as_object().map(|failure| AttemptFailure {
             by_receiver: true,

@@ -1,9 +1,11 @@
 //! CancelInvoice, DeleteCanceledInvoice.
 
 use bitcoin::hex::FromHex;
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
-use crate::invoices::{InvoiceError, InvoiceRef, Registry};
+use crate::invoices::{InvoiceError, Registry};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::hash;
 use lnd_api::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};
@@ -14,7 +16,7 @@ pub(super) async fn cancel(
     registry: &Registry,
     request: &CancelInvoiceMsg,
 ) -> Result<CancelInvoiceResp, Status> {
-    let by_hash = InvoiceRef::Hash(hash(&request.payment_hash)?);
+    let by_hash = InvoiceRef::Hash(PaymentHash(hash(&request.payment_hash)?));
     registry.cancel(&by_hash).await.map_err(change_error)?;
     Ok(CancelInvoiceResp {})
 }
@@ -35,11 +37,13 @@ pub(in crate::rpc) async fn delete_canceled(
     })
 }
 
-fn invoice_hash(text: &str) -> Result<[u8; 32], Status> {
+fn invoice_hash(text: &str) -> Result<PaymentHash, Status> {
     let length = text.len();
     match length {
         0 => Err(refused("invoice hash must be provided")),
-        64 => <[u8; 32]>::from_hex(text).map_err(|error| refused(format!("invalid hash: {error}"))),
+        64 => <[u8; 32]>::from_hex(text)
+            .map(PaymentHash)
+            .map_err(|error| refused(format!("invalid hash: {error}"))),
         _ => Err(refused(format!(
             "invalid hash string length of {length}, want 64"
         ))),
@@ -68,7 +72,10 @@ mod tests {
         assert_eq!(refusal("1122"), "invalid hash string length of 4, want 64");
         assert!(refusal(&"xy".repeat(32)).starts_with("invalid hash: "));
         assert!(refusal(&"ä".repeat(32)).starts_with("invalid hash: "));
-        assert_eq!(invoice_hash(&"11".repeat(32)).unwrap(), [0x11; 32]);
+        assert_eq!(
+            invoice_hash(&"11".repeat(32)).unwrap(),
+            PaymentHash([0x11; 32])
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use lightning_types::payment::PaymentHash;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::invoices::{InvoiceError, InvoiceEvent, InvoiceRef, Registry, SingleSubscription};
+use crate::invoices::{InvoiceError, InvoiceEvent, Registry, SingleSubscription};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::invoice::invoice;
 use crate::rpc::convert::parse::hash;
 use crate::rpc::transport::streams::{Answers, blocking, stream};
@@ -19,7 +21,7 @@ pub(super) fn follow(
     stop: CancellationToken,
     request: &SubscribeSingleInvoiceRequest,
 ) -> Result<Answers<Invoice>, Status> {
-    let hash = hash(&request.r_hash)?;
+    let hash = PaymentHash(hash(&request.r_hash)?);
     Ok(stream(stop, move |writer| async move {
         let mut changes = wait_for_invoice(&registry, hash).await?;
         while let Some(view) = changes.next().await? {
@@ -31,7 +33,7 @@ pub(super) fn follow(
 
 async fn wait_for_invoice(
     registry: &Arc<Registry>,
-    hash: [u8; 32],
+    hash: PaymentHash,
 ) -> Result<SingleSubscription, Status> {
     // Subscribe before the first lookup, so that an invoice created in between is not missed.
     let mut events = registry.subscribe(0, 0)?;

@@ -1,5 +1,6 @@
 //! AddHoldInvoice, SettleInvoice.
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tonic::Status;
 
 use super::change::change_error;
@@ -22,13 +23,13 @@ pub(super) async fn add(
     Ok(AddHoldInvoiceResp {
         payment_request: record.terms.payment_request,
         add_index: record.add_index,
-        payment_addr: record.payment_addr.to_vec(),
+        payment_addr: record.payment_addr.as_bytes().to_vec(),
     })
 }
 
 /// Parses the request; the fields in common with AddInvoice are parsed by `new_invoice`.
 fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
-    let hash = hash(&request.hash)?;
+    let hash = PaymentHash(hash(&request.hash)?);
     let ordinary = Invoice {
         memo: request.memo,
         value: request.value,
@@ -59,10 +60,11 @@ pub(super) async fn settle(
     }
 }
 
-fn preimage(bytes: &[u8]) -> Result<[u8; 32], Status> {
+fn preimage(bytes: &[u8]) -> Result<PaymentPreimage, Status> {
     let length = bytes.len();
     bytes
         .try_into()
+        .map(PaymentPreimage)
         .map_err(|_| refused(format!("invalid preimage length of {length}, want 32")))
 }
 
@@ -95,7 +97,12 @@ mod tests {
             ..Default::default()
         };
         let new = read(request).unwrap();
-        assert_eq!(new.purpose, Purpose::Hold { hash: [3; 32] });
+        assert_eq!(
+            new.purpose,
+            Purpose::Hold {
+                hash: PaymentHash([3; 32])
+            }
+        );
         assert_eq!((new.memo.as_str(), new.value_msat), ("held", 1_500));
         assert_eq!((new.expiry, new.cltv_delta), (Expiry::Seconds(60), 90));
         assert!(new.private);

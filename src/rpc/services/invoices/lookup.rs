@@ -1,8 +1,11 @@
 //! LookupInvoiceV2.
 
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
-use crate::invoices::{HtlcSelection, InvoiceRef, Registry};
+use crate::invoices::Registry;
+use crate::model::invoice::{HtlcSelection, InvoiceRef};
 use crate::rpc::convert::errors::invalid;
 use crate::rpc::convert::invoice::invoice;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Reference;
@@ -29,14 +32,14 @@ fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
             let length = bytes.len();
             let text =
                 format!("unable to parse pay hash: invalid hash length of {length}, want 32");
-            bytes_32(bytes, || invalid(text)).map(InvoiceRef::Hash)
+            bytes_32(bytes, || invalid(text)).map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
         }
         Some(Reference::PaymentAddr(bytes)) => {
-            bytes_32(bytes, || wrong("payment addr", bytes.len())).map(InvoiceRef::Addr)
+            bytes_32(bytes, || wrong("payment addr", bytes.len()))
+                .map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
         }
-        Some(Reference::SetId(bytes)) => {
-            bytes_32(bytes, || wrong("set id", bytes.len())).map(InvoiceRef::SetId)
-        }
+        Some(Reference::SetId(bytes)) => bytes_32(bytes, || wrong("set id", bytes.len()))
+            .map(|id| InvoiceRef::SetId(SetId::from_bytes(id))),
     }
 }
 
@@ -74,13 +77,16 @@ mod tests {
         for (named, expected) in [
             (
                 Reference::PaymentHash(bytes.clone()),
-                InvoiceRef::Hash([7; 32]),
+                InvoiceRef::Hash(PaymentHash([7; 32])),
             ),
             (
                 Reference::PaymentAddr(bytes.clone()),
-                InvoiceRef::Addr([7; 32]),
+                InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32])),
             ),
-            (Reference::SetId(bytes), InvoiceRef::SetId([7; 32])),
+            (
+                Reference::SetId(bytes),
+                InvoiceRef::SetId(SetId::from_bytes([7; 32])),
+            ),
         ] {
             assert_eq!(reference(&by(named, 0)).unwrap(), expected);
         }

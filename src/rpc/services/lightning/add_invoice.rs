@@ -12,9 +12,9 @@ pub(super) async fn add(context: &Context, request: Invoice) -> Result<AddInvoic
     panics::at(panics::Place::Call);
     let record = new_invoice::create(context, new_invoice::read(request)?).await?;
     Ok(AddInvoiceResponse {
-        r_hash: record.payment_hash.to_vec(),
+        r_hash: record.payment_hash.0.to_vec(),
         payment_request: record.terms.payment_request,
         add_index: record.add_index,
-        payment_addr: record.payment_addr.to_vec(),
+        payment_addr: record.payment_addr.as_bytes().to_vec(),
     })
 }

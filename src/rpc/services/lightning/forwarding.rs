@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use tonic::Status;
 
 use super::graph::{alias, view};
+use crate::model::forward::{ForwardQuery, ForwardRow};
 use crate::routing::view::GraphView;
 use crate::rpc::Context;
-use crate::storage::forwards::{ForwardQuery, ForwardRow};
 use lnd_api::proto::lnrpc::{ForwardingEvent, ForwardingHistoryRequest, ForwardingHistoryResponse};
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -1,15 +1,16 @@
 //! ListInvoices, LookupInvoice, SubscribeInvoices.
 
+use lightning_types::payment::PaymentHash;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::invoices::{HtlcSelection, InvoiceRef, Subscription};
+use crate::invoices::Subscription;
+use crate::model::invoice::{HtlcSelection, InvoicePage, InvoiceRef};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::invoice::invoice;
 use crate::rpc::convert::parse::{creation_dates, hash_hex};
 use crate::rpc::transport::streams::{Answers, stream};
-use crate::storage::invoices::InvoicePage;
 use lnd_api::proto::lnrpc::{
     self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
 };
@@ -54,13 +55,13 @@ pub(super) fn lookup(context: &Context, request: &lnrpc::PaymentHash) -> Result<
     Ok(invoice(&found))
 }
 
-fn hash(request: &lnrpc::PaymentHash) -> Result<[u8; 32], Status> {
+fn hash(request: &lnrpc::PaymentHash) -> Result<PaymentHash, Status> {
     if !request.r_hash_str.is_empty() {
-        return hash_hex(&request.r_hash_str);
+        return hash_hex(&request.r_hash_str).map(PaymentHash);
     }
     let length = request.r_hash.len();
     let hash = request.r_hash.as_slice().try_into();
-    hash.map_err(|_| {
+    hash.map(PaymentHash).map_err(|_| {
         refused(format!(
             "payment hash must be exactly 32 bytes, is instead {length}"
         ))
@@ -114,8 +115,8 @@ mod tests {
             r_hash: vec![0x11; 32],
             ..Default::default()
         };
-        assert_eq!(hash(&by_text).unwrap(), [0x11; 32]);
-        assert_eq!(hash(&by_bytes).unwrap(), [0x11; 32]);
+        assert_eq!(hash(&by_text).unwrap(), PaymentHash([0x11; 32]));
+        assert_eq!(hash(&by_bytes).unwrap(), PaymentHash([0x11; 32]));
         let short = lnrpc::PaymentHash {
             r_hash: vec![1, 2],
             ..Default::default()

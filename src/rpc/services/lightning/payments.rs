@@ -2,12 +2,12 @@
 
 use tonic::Status;
 
+use crate::model::payment::PaymentPage;
 use crate::payments::Deletion;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{creation_dates, hash};
 use crate::rpc::convert::payment::{payment, without_hops};
-use crate::storage::payments::PaymentPage;
 use lnd_api::proto::lnrpc::{
     DeleteAllPaymentsRequest, DeleteAllPaymentsResponse, DeletePaymentRequest,
     DeletePaymentResponse, ListPaymentsRequest, ListPaymentsResponse,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::attempt::HopRecord;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
@@ -16,7 +17,6 @@ use crate::rpc::convert::parse::{amount_msat, check_network, public_key, within}
 use crate::rpc::convert::payment::failure_reason;
 use crate::rpc::transport::streams::blocking;
 use crate::rpc::{Context, signed};
-use crate::storage::payments::HopRecord;
 use ldk_amp::{MppRecord, PaymentAddr};
 use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};

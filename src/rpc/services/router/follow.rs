@@ -6,10 +6,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::model::payment::{FailureReason, PaymentState};
 use crate::payments::{PaymentView, Payments};
 use crate::rpc::convert::payment::payment;
 use crate::rpc::transport::streams::{Answers, Writer, stream};
-use crate::storage::payments::{FailureReason, PaymentState};
 use lnd_api::proto::lnrpc::Payment;
 
 /// The updates that the client wants.
@@ -135,7 +135,7 @@ mod tests {
     use tokio_stream::StreamExt;
 
     use super::*;
-    use crate::storage::payments::{PaymentRecord, PaymentTerms};
+    use crate::model::payment::{PaymentRecord, PaymentTerms};
     use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
     fn view(state: PaymentState) -> PaymentView {

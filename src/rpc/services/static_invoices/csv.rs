@@ -1,11 +1,10 @@
 //! Payments as CSV (RFC 4180), safe to open in a spreadsheet.
 
-use bitcoin::hex::DisplayHex;
 use csv::{Terminator, WriterBuilder};
 use tonic::Status;
 
 use super::text;
-use crate::storage::invoices::PaymentRecord;
+use crate::model::amp_payment::PaymentRecord;
 use ampd_text::sanitize;
 use ampd_text::utc_text;
 
@@ -33,7 +32,7 @@ fn line(payment: &PaymentRecord) -> [String; COLUMNS.len()] {
         payment.settle_index.to_string(),
         utc_text(payment.settled_at),
         payment.amt_msat.to_string(),
-        payment.set_id.to_lower_hex_string(),
+        payment.set_id.to_string(),
         payment.shards.to_string(),
         cell(&text(payment.message.clone())),
     ]
@@ -67,13 +66,15 @@ fn write(lines: impl IntoIterator<Item = [String; COLUMNS.len()]>) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use ldk_amp::SetId;
+
     use super::*;
 
     fn payment(message: &[u8]) -> PaymentRecord {
         PaymentRecord {
             settle_index: 7,
             settled_at: 1_000_000_000,
-            set_id: [0xab; 32],
+            set_id: SetId::from_bytes([0xab; 32]),
             amt_msat: 1_500,
             shards: 3,
             message: Some(message.to_vec()),

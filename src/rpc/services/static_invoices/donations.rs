@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use crate::model::invoice::InvoiceRecord;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::{Context, signed};
-use crate::storage::invoices::InvoiceRecord;
 use crate::web::{DonationError, Donations};
 use lnd_api::proto::ampdrpc::{
     DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,
@@ -55,7 +55,7 @@ pub(super) async fn rotate(page: &Donations) -> Result<RotateDonationInvoiceResp
 fn invoice(record: InvoiceRecord) -> DonationInvoice {
     DonationInvoice {
         add_index: record.add_index,
-        payment_hash: record.payment_hash.to_vec(),
+        payment_hash: record.payment_hash.0.to_vec(),
         creation_date: signed(record.created_at),
         expiry_date: record.expires_at.map_or(0, signed),
         amt_paid_msat: signed(record.amt_paid_msat),

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::invoices::{PeriodTotal, Registry};
+use crate::model::amp_payment::{PaymentPage, PaymentRecord, TimeSpan};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::transport::streams::{Answers, Writer, blocking, stream, unless_stopped};
 use crate::rpc::{Context, signed};
-use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
 use lnd_api::proto::ampdrpc;
 use lnd_api::proto::ampdrpc::static_invoices_server::StaticInvoices;
 use lnd_api::proto::ampdrpc::{
@@ -135,7 +136,7 @@ fn payment(record: PaymentRecord) -> InvoicePayment {
         settle_index: record.settle_index,
         settle_date: signed(record.settled_at),
         amt_msat: signed(record.amt_msat),
-        set_id: record.set_id.to_vec(),
+        set_id: record.set_id.as_bytes().to_vec(),
         num_htlcs: record.shards,
         message: text(record.message),
     }

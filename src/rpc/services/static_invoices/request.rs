@@ -1,13 +1,16 @@
 //! Parsing of requests: the invoice and the range of its payments.
 
 use bitcoin::Network;
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
 use crate::invoices::Period;
 use crate::invoices::decode::DecodedInvoice;
+use crate::model::amp_payment::{PaymentPage, TimeSpan};
+use crate::model::invoice::InvoiceRef;
 use crate::rpc::convert::errors::{invalid, refused};
 use crate::rpc::convert::parse::{check_network, optional_32};
-use crate::storage::invoices::{InvoiceRef, PaymentPage, TimeSpan};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::invoice_totals_request::Period as Asked;
 use lnd_api::proto::ampdrpc::{InvoiceReference, ListInvoicePaymentsRequest};
@@ -26,13 +29,21 @@ pub(super) fn invoice(
         || refused("specify invoice by payment_hash, payment_addr, set_id or payment_request");
     let bytes = |bytes: &[u8], field| optional_32(bytes, field)?.ok_or_else(missing);
     match name.ok_or_else(missing)? {
-        Name::PaymentHash(hash) => bytes(hash, "payment_hash").map(InvoiceRef::Hash),
-        Name::PaymentAddr(addr) => bytes(addr, "payment_addr").map(InvoiceRef::Addr),
-        Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
+        Name::PaymentHash(hash) => {
+            bytes(hash, "payment_hash").map(|hash| InvoiceRef::Hash(PaymentHash(hash)))
+        }
+        Name::PaymentAddr(addr) => {
+            bytes(addr, "payment_addr").map(|addr| InvoiceRef::Addr(PaymentAddr::from_bytes(addr)))
+        }
+        Name::SetId(set_id) => {
+            bytes(set_id, "set_id").map(|id| InvoiceRef::SetId(SetId::from_bytes(id)))
+        }
         Name::PaymentRequest(text) => {
             let decoded: DecodedInvoice = text.parse()?;
             check_network(decoded.network, network)?;
-            Ok(InvoiceRef::Addr(decoded.payment_secret.0))
+            Ok(InvoiceRef::Addr(PaymentAddr::from_bytes(
+                decoded.payment_secret.0,
+            )))
         }
     }
 }
@@ -83,9 +94,18 @@ mod tests {
     fn accepts_four_kinds_of_invoice_references() {
         let bytes = || vec![7; 32];
         let named = |name| read(Some(name)).unwrap();
-        assert_eq!(named(Name::PaymentHash(bytes())), InvoiceRef::Hash([7; 32]));
-        assert_eq!(named(Name::PaymentAddr(bytes())), InvoiceRef::Addr([7; 32]));
-        assert_eq!(named(Name::SetId(bytes())), InvoiceRef::SetId([7; 32]));
+        assert_eq!(
+            named(Name::PaymentHash(bytes())),
+            InvoiceRef::Hash(PaymentHash([7; 32]))
+        );
+        assert_eq!(
+            named(Name::PaymentAddr(bytes())),
+            InvoiceRef::Addr(PaymentAddr::from_bytes([7; 32]))
+        );
+        assert_eq!(
+            named(Name::SetId(bytes())),
+            InvoiceRef::SetId(SetId::from_bytes([7; 32]))
+        );
         let refusal = |name| read(name).unwrap_err().message().to_owned();
         let missing = "specify invoice by payment_hash, payment_addr, set_id or payment_request";
         assert_eq!(refusal(None), missing);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::tests::{invoice, key, set, shard, store};
-use super::super::{PutHtlc, PutInvoice, PutSet, SetRecord};
+use super::super::tests::{invoice, set, set_id, shard, store};
+use super::super::{PutHtlc, PutInvoice, PutSet};
 use super::*;
+use crate::model::htlc::SetRecord;
 
 const DAY: u64 = 86_400;
 
@@ -86,7 +87,7 @@ fn payment_has_shards_and_message_of_its_own_set_only() {
     let found = store.payments_of_invoice(1, &all).unwrap();
     assert_eq!(found[2].shards, 3);
     assert_eq!(found[2].message.as_deref(), Some(&b"hello \xff"[..]));
-    assert_eq!(found[2].set_id, key(3));
+    assert_eq!(found[2].set_id, set_id(3));
     assert_eq!((found[0].shards, &found[0].message), (1, &None));
     assert!(!format!("{found:?}").contains("message"));
 }

@@ -1,9 +1,10 @@
 //! Tests of listing and deleting canceled HTLCs.
 
-use super::super::tests::{invoice, key, set, shard, store};
-use super::super::{
-    DeleteInvoice, ForgetGivenBack, GivenBack, HtlcRecord, HtlcState, PutHtlc, PutInvoice, PutSet,
-};
+use lightning_types::payment::PaymentHash;
+
+use super::super::tests::{htlc_key, invoice, key, set, set_id, shard, store};
+use super::super::{DeleteInvoice, ForgetGivenBack, GivenBack, PutHtlc, PutInvoice, PutSet};
+use crate::model::htlc::{HtlcRecord, HtlcState};
 use crate::storage::Store;
 
 /// A shard of set `set` that was failed back at `resolved_at`.
@@ -16,7 +17,7 @@ fn canceled(n: u64, set: u64, resolved_at: u64) -> HtlcRecord {
 }
 
 fn all(store: &Store) -> Vec<GivenBack> {
-    let found = store.canceled_shards(u64::MAX, GivenBack::default(), usize::MAX);
+    let found = store.canceled_shards(u64::MAX, GivenBack::START, usize::MAX);
     found.unwrap().into_iter().map(|(htlc, _)| htlc).collect()
 }
 
@@ -52,17 +53,13 @@ fn filled() -> (tempfile::TempDir, Store) {
 fn canceled_htlcs_are_paged_oldest_first() {
     let (_dir, store) = filled();
     let mut ids = Vec::new();
-    let mut after = GivenBack::default();
+    let mut after = GivenBack::START;
     while let Some((htlc, add_index)) = store.canceled_shards(301, after, 1).unwrap().pop() {
-        ids.push((htlc.htlc_id, add_index));
+        ids.push((htlc.key.htlc_id, add_index));
         after = htlc;
     }
     assert_eq!(ids, [(11, 1), (12, 1), (13, 1)]);
-    let before = |time| {
-        store
-            .canceled_shards(time, GivenBack::default(), 9)
-            .unwrap()
-    };
+    let before = |time| store.canceled_shards(time, GivenBack::START, 9).unwrap();
     assert_eq!([before(200).len(), before(300).len()], [0, 2]);
     let newest = |count| store.canceled_shard_before_newest(count).unwrap();
     assert_eq!(
@@ -78,14 +75,17 @@ fn canceled_htlcs_are_deleted_with_their_empty_sets_only() {
     let (_dir, store) = filled();
     let mut rows = all(&store);
     // Held and settled HTLCs must stay, even if they are listed.
-    rows.extend([14, 15].map(|htlc_id| GivenBack { htlc_id, ..rows[0] }));
+    rows.extend([14, 15].map(|id| GivenBack {
+        key: htlc_key(id),
+        ..rows[0]
+    }));
     store.submit(ForgetGivenBack(rows));
     store.flush();
     assert_eq!(all(&store), []);
     let left = store.htlcs_of_invoice(1).unwrap();
     let ids: Vec<_> = left.iter().map(|row| row.htlc_id).collect();
     assert_eq!(ids, [14, 15]);
-    let set = |n| store.set(&key(n)).unwrap().map(|set| set.state);
+    let set = |n| store.set(&set_id(n)).unwrap().map(|set| set.state);
     assert_eq!(
         [set(1), set(2), set(3)],
         [None, Some(HtlcState::Canceled), Some(HtlcState::Settled)]
@@ -97,18 +97,18 @@ fn canceled_htlcs_of_a_deleted_invoice_are_kept() {
     let (_dir, store) = filled();
     store.submit(DeleteInvoice { add_index: 1 });
     store.flush();
-    let known = |n| store.given_back(&[1; 32], n).unwrap();
+    let known = |n| store.given_back(&htlc_key(n)).unwrap();
     assert_eq!(
         [known(11), known(14), known(15)],
-        [Some(key(11)), None, None]
+        [Some(PaymentHash(key(11))), None, None]
     );
     let page = |before| {
         store
-            .given_back_before(before, GivenBack::default(), 9)
+            .given_back_before(before, GivenBack::START, 9)
             .unwrap()
     };
     assert_eq!([page(201).len(), page(u64::MAX).len()], [2, 3]);
     store.submit(ForgetGivenBack(page(201)));
     store.flush();
-    assert_eq!([known(11), known(13)], [None, Some(key(13))]);
+    assert_eq!([known(11), known(13)], [None, Some(PaymentHash(key(13)))]);
 }

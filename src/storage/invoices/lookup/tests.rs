@@ -1,8 +1,12 @@
 //! Tests of finding an invoice by each of its keys.
 
-use super::super::tests::{htlc, invoice, key, set, shard, store};
-use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
+use ldk_amp::{PaymentAddr, SetId};
+use lightning_types::payment::PaymentHash;
+
+use super::super::tests::{htlc, invoice, key, set, set_id, shard, store};
+use super::super::{PutHtlc, PutInvoice, PutSet};
 use super::*;
+use crate::model::htlc::{HtlcState, ShardRecord};
 
 /// Creates invoice 1 with the settled sets 4 (HTLC 40) and 5 (HTLCs 50 and 51) and the held set 6
 /// (HTLC 60), and invoice 2 without sets.
@@ -25,7 +29,7 @@ fn filled() -> (tempfile::TempDir, Store) {
         };
         let mut row = htlc(n, state);
         row.shard = Some(ShardRecord {
-            set_id: key(of),
+            set_id: set_id(of),
             share: [0; 32],
             child_index: 0,
             ephemeral_key: [2; 33],
@@ -44,7 +48,9 @@ fn found(store: &Store, by: InvoiceRef, selection: HtlcSelection) -> (u64, Vec<u
     (
         invoice.add_index,
         htlcs.iter().map(|htlc| htlc.htlc_id).collect(),
-        sets.iter().map(|set| number(&set.set_id)).collect(),
+        sets.iter()
+            .map(|set| number(set.set_id.as_bytes()))
+            .collect(),
     )
 }
 
@@ -53,15 +59,15 @@ fn finds_invoices_by_every_key() {
     let (_dir, store) = filled();
     let all = (1, vec![40, 50, 51, 60], vec![6, 4, 5]);
     for by in [
-        InvoiceRef::Hash(key(1)),
-        InvoiceRef::Hash(key(51)),
-        InvoiceRef::Addr(key(1)),
-        InvoiceRef::SetId(key(4)),
-        InvoiceRef::SetId(key(6)),
+        InvoiceRef::Hash(PaymentHash(key(1))),
+        InvoiceRef::Hash(PaymentHash(key(51))),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(1))),
+        InvoiceRef::SetId(set_id(4)),
+        InvoiceRef::SetId(set_id(6)),
     ] {
         assert_eq!(found(&store, by, HtlcSelection::All), all, "{by:?}");
     }
-    let by = InvoiceRef::Hash(key(2));
+    let by = InvoiceRef::Hash(PaymentHash(key(2)));
     assert_eq!(found(&store, by, HtlcSelection::All), (2, vec![], vec![]));
 }
 
@@ -69,11 +75,11 @@ fn finds_invoices_by_every_key() {
 fn unknown_keys_are_not_found() {
     let (_dir, store) = filled();
     for by in [
-        InvoiceRef::Hash(key(9)),
-        InvoiceRef::Addr(key(50)),
-        InvoiceRef::SetId(key(1)),
-        InvoiceRef::SetId([0; 32]),
-        InvoiceRef::Addr([0; 32]),
+        InvoiceRef::Hash(PaymentHash(key(9))),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(50))),
+        InvoiceRef::SetId(set_id(1)),
+        InvoiceRef::SetId(SetId::from_bytes([0; 32])),
+        InvoiceRef::Addr(PaymentAddr::from_bytes([0; 32])),
     ] {
         for selection in [
             HtlcSelection::All,
@@ -90,10 +96,13 @@ fn unknown_keys_are_not_found() {
 fn set_only_returns_the_requested_set() {
     let (_dir, store) = filled();
     let only = |by| found(&store, by, HtlcSelection::SetOnly);
-    assert_eq!(only(InvoiceRef::SetId(key(5))), (1, vec![50, 51], vec![5]));
-    assert_eq!(only(InvoiceRef::SetId(key(6))), (1, vec![60], vec![6]));
+    assert_eq!(
+        only(InvoiceRef::SetId(set_id(5))),
+        (1, vec![50, 51], vec![5])
+    );
+    assert_eq!(only(InvoiceRef::SetId(set_id(6))), (1, vec![60], vec![6]));
     // The lookup key is not a set_id.
-    let by = InvoiceRef::Addr(key(1));
+    let by = InvoiceRef::Addr(PaymentAddr::from_bytes(key(1)));
     assert_eq!(only(by), found(&store, by, HtlcSelection::All));
 }
 
@@ -101,9 +110,9 @@ fn set_only_returns_the_requested_set() {
 fn none_returns_all_sets_without_htlcs() {
     let (_dir, store) = filled();
     for by in [
-        InvoiceRef::Addr(key(1)),
-        InvoiceRef::Hash(key(1)),
-        InvoiceRef::SetId(key(5)),
+        InvoiceRef::Addr(PaymentAddr::from_bytes(key(1))),
+        InvoiceRef::Hash(PaymentHash(key(1))),
+        InvoiceRef::SetId(set_id(5)),
     ] {
         let expected = (1, vec![], vec![6, 4, 5]);
         assert_eq!(found(&store, by, HtlcSelection::None), expected, "{by:?}");
@@ -132,13 +141,13 @@ fn only_the_newest_canceled_htlcs_are_returned() {
         store.submit(PutHtlc(canceled));
     }
     store.flush();
-    let by = InvoiceRef::Addr(key(1));
+    let by = InvoiceRef::Addr(PaymentAddr::from_bytes(key(1)));
     for selection in [HtlcSelection::All, HtlcSelection::None] {
         let (_, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
         let canceled = sets.iter().filter(|set| set.state == HtlcState::Canceled);
         assert_eq!((sets.len(), canceled.count()), (53, 50));
         assert!(
-            sets.iter().any(|set| set.set_id == key(299)),
+            sets.iter().any(|set| set.set_id == set_id(299)),
             "the newest set is missing"
         );
         if selection == HtlcSelection::All {
@@ -148,7 +157,7 @@ fn only_the_newest_canceled_htlcs_are_returned() {
         }
     }
     let (_, htlcs, sets) = store
-        .find_invoice(&InvoiceRef::SetId(key(100)), HtlcSelection::SetOnly)
+        .find_invoice(&InvoiceRef::SetId(set_id(100)), HtlcSelection::SetOnly)
         .unwrap()
         .unwrap();
     assert_eq!(

@@ -1,12 +1,12 @@
 //! Tests of deleting payments and attempts.
 
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::storage::payments::{
-    AttemptRecord, AttemptState, FailureReason, PaymentPage, PaymentRecord, PaymentTerms,
-    PutAttempt, PutPayment,
-};
+use crate::model::attempt::{AttemptRecord, AttemptState};
+use crate::model::payment::{FailureReason, PaymentPage, PaymentRecord, PaymentTerms};
+use crate::storage::payments::{PutAttempt, PutPayment};
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ fn put_payment(store: &Store, payment_index: u64, state: PaymentState) {
         created_at_ns: payment_index,
         state,
         failure_reason: FailureReason::None,
-        preimage: Some(secret(PREIMAGE, payment_index)),
+        preimage: Some(PaymentPreimage(secret(PREIMAGE, payment_index))),
         root: Some(Zeroizing::new(secret(ROOT, payment_index))),
         terms: PaymentTerms::default(),
     }));
@@ -42,12 +42,12 @@ fn put_attempt(store: &Store, attempt_id: u64, payment_index: u64, state: Attemp
     store.submit(PutAttempt(AttemptRecord {
         attempt_id,
         payment_index,
-        payment_hash: secret(2, attempt_id),
+        payment_hash: PaymentHash(secret(2, attempt_id)),
         shard: Some((Zeroizing::new(secret(SHARE, attempt_id)), 1)),
         state,
         attempt_time_ns: 1,
         resolve_time_ns: None,
-        preimage: Some(secret(PREIMAGE, attempt_id)),
+        preimage: Some(PaymentPreimage(secret(PREIMAGE, attempt_id))),
         route: Vec::new(),
         failure: None,
     }));

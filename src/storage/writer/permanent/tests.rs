@@ -132,7 +132,7 @@ struct Record {
 async fn unreadable_closed_channel_record_does_not_stop_the_node() {
     let (dir, store) = temporary();
     let closed = |channel: u8| MergeClosedChannel {
-        channel_id: [channel; 32],
+        channel_id: ChannelId([channel; 32]),
         closed_at: 1,
         merge: Box::new(|_| Some(Record { number: 1 })),
     };
