@@ -123,16 +123,14 @@ impl Node {
         );
         components.payments.resume(unfinished);
         let donations = listeners.donation_page.map(|page| tasks.serve_page(page));
-        let (bakery, listening) = (listeners.bakery, listeners.listening);
         let context = Context {
             donations,
             ..rpc_context::context(
                 config,
                 &core,
                 &components,
-                bakery,
+                listeners.bakery,
                 following,
-                listening,
                 levels,
             )
         };

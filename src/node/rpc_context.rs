@@ -1,6 +1,5 @@
 //! The RPC context: what of the node the RPC services use.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lightning::ln::msgs::BaseMessageHandler;
@@ -15,7 +14,7 @@ use crate::log_levels::LogLevels;
 use crate::peers::address;
 use crate::peers::list::feature_bits;
 use crate::routing::asked_route::Routes;
-use crate::rpc::{Bakery, Context};
+use crate::rpc::{Bakery, Context, NodeInfo};
 
 fn routes(core: &Core) -> Routes {
     Routes::new(
@@ -35,32 +34,30 @@ fn own_features(core: &Core, messages: &NodeChannelMessages) -> Vec<u32> {
     bits
 }
 
+fn node_info(config: &Config, core: &Core, components: &Components) -> NodeInfo {
+    let alias = config.alias.as_ref();
+    let addresses = config.external_addresses.iter();
+    NodeInfo {
+        network: config.network,
+        id: core.node_id,
+        alias: alias.map_or_else(String::new, |alias| alias.as_str().to_owned()),
+        color: config.color.to_string(),
+        addresses: addresses.map(address::text).collect(),
+        features: own_features(core, &components.events.channel_messages),
+        cltv_delta: config.forwarding.cltv_delta.into(),
+    }
+}
+
 pub(super) fn context(
     config: &Config,
     core: &Core,
     components: &Components,
     bakery: Arc<Bakery>,
     chain: Following,
-    listening: Vec<SocketAddr>,
     levels: LogLevels,
 ) -> Context {
     Context {
-        network: config.network,
-        node_id: core.node_id,
-        alias: config
-            .alias
-            .as_ref()
-            .map(|alias| alias.as_str().to_owned())
-            .unwrap_or_default(),
-        color: config.color.to_string(),
-        external_addresses: config
-            .external_addresses
-            .iter()
-            .map(address::text)
-            .collect(),
-        listening,
-        features: own_features(core, &components.events.channel_messages),
-        cltv_delta: config.forwarding.cltv_delta.into(),
+        node: node_info(config, core, components),
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),
         peer_manager: components.peer_manager.clone(),

@@ -1,6 +1,5 @@
 //! The RPC context: the node's modules that the services call.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bitcoin::Network;
@@ -30,21 +29,25 @@ use crate::storage::Store;
 use crate::wallet::Wallet;
 use crate::web::Donations;
 
-/// The modules and values of the node that RPC services use. Filled by `node`.
-pub struct Context {
+/// The settings of this node that API clients can see.
+pub struct NodeInfo {
     pub network: Network,
-    pub node_id: PublicKey,
+    pub id: PublicKey,
+    /// Empty if none is configured.
     pub alias: String,
     /// `#rrggbb`.
     pub color: String,
     /// Our public addresses for peers, `host:port`.
-    pub external_addresses: Vec<String>,
-    /// The local addresses on which we listen for peers.
-    pub listening: Vec<SocketAddr>,
+    pub addresses: Vec<String>,
     /// The feature bits of our `init` and `node_announcement` (BOLT 9).
     pub features: Vec<u32>,
     /// The default final CLTV delta of payments to a public key, in blocks.
     pub cltv_delta: u32,
+}
+
+/// The modules and values of the node that RPC services use. Filled by `node`.
+pub struct Context {
+    pub node: NodeInfo,
     pub manager: Arc<ChannelManager>,
     pub monitors: Arc<ChainMonitor>,
     pub peer_manager: Arc<PeerManager>,

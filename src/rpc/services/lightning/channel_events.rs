@@ -41,7 +41,7 @@ pub(super) fn follow(
             let updates = tokio::select! {
                 // Queued events precede the polled state.
                 biased;
-                event = next(&mut events) => activity.after(event?, context.network),
+                event = next(&mut events) => activity.after(event?, context.node.network),
                 event = next(&mut peers) => activity.after_peer(event?),
                 _ = poll.tick() => activity.changes(&channels(&context.manager)),
             };

@@ -27,7 +27,7 @@ pub(super) fn list(
     let shown = over.filter(|channel| wanted(request, channel.close_type));
     Ok(ClosedChannelsResponse {
         channels: shown
-            .map(|channel| summary(channel, context.network))
+            .map(|channel| summary(channel, context.node.network))
             .collect(),
     })
 }

@@ -94,7 +94,7 @@ fn peer_alias(context: &Context, view: &GraphView<'_>, scid: u64) -> String {
     let Some(edge) = view.edge(scid) else {
         return "unable to lookup peer alias: edge not found".to_owned();
     };
-    let us = crate::routing::view::node_id(&context.node_id);
+    let us = crate::routing::view::node_id(&context.node.id);
     let peer = if edge.node_1 == us {
         edge.node_2
     } else {

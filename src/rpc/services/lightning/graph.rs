@@ -160,7 +160,7 @@ fn node(context: &Context, view: &GraphView<'_>, id: &NodeId) -> LightningNode {
     let pub_key = id.as_slice().to_lower_hex_string();
     match view.announcement(id) {
         Some(info) => announced(pub_key, info),
-        None if *id == node_id(&context.node_id) => ourselves(context, pub_key),
+        None if *id == node_id(&context.node.id) => ourselves(context, pub_key),
         // As in lnd for a node that is known only from its channels.
         None => LightningNode {
             pub_key,
@@ -187,13 +187,13 @@ fn announced(pub_key: String, info: &NodeAnnouncementInfo) -> LightningNode {
 
 /// Returns our own node, as it will be announced.
 fn ourselves(context: &Context, pub_key: String) -> LightningNode {
-    let addresses = context.external_addresses.iter().cloned();
+    let addresses = context.node.addresses.iter().cloned();
     LightningNode {
         last_update: 0,
-        alias: info::alias(&context.alias, &pub_key),
+        alias: info::alias(&context.node.alias, &pub_key),
         pub_key,
         addresses: addresses.map(address).collect(),
-        color: context.color.clone(),
+        color: context.node.color.clone(),
         features: info::own_features(context),
         custom_records: BTreeMap::new(),
     }

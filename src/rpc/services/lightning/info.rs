@@ -26,12 +26,12 @@ const DEFAULT_ALIAS_DIGITS: usize = 20;
 /// Returns whether we are synced to the chain.
 pub(super) fn synced(context: &Context) -> bool {
     let tip = *context.chain.tip.borrow();
-    *context.chain.health.borrow() == Health::Ok && is_recent(context.network, tip, now())
+    *context.chain.health.borrow() == Health::Ok && is_recent(context.node.network, tip, now())
 }
 
 /// Returns the node's identity and state.
 pub(super) fn get_info(context: &Context) -> GetInfoResponse {
-    let node_id = context.node_id.serialize().to_lower_hex_string();
+    let node_id = context.node.id.serialize().to_lower_hex_string();
     let tip = *context.chain.tip.borrow();
     let following = *context.chain.health.borrow() == Health::Ok;
     let synced = synced(context);
@@ -42,8 +42,8 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
     GetInfoResponse {
         version: versioner::of_info(),
         commit_hash: String::new(),
-        alias: alias(&context.alias, &node_id),
-        color: context.color.clone(),
+        alias: alias(&context.node.alias, &node_id),
+        color: context.node.color.clone(),
         num_pending_channels: counts.opening,
         num_active_channels: counts.active,
         num_inactive_channels: counts.inactive,
@@ -53,12 +53,12 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
         best_header_timestamp: i64::from(tip.time),
         synced_to_chain: synced,
         synced_to_graph: synced && graph_known,
-        testnet: context.network == Network::Testnet,
+        testnet: context.node.network == Network::Testnet,
         chains: vec![Chain {
             chain: "bitcoin".to_owned(),
-            network: network_name(context.network).to_owned(),
+            network: network_name(context.node.network).to_owned(),
         }],
-        uris: context.external_addresses.iter().map(uri).collect(),
+        uris: context.node.addresses.iter().map(uri).collect(),
         features: own_features(context),
         require_htlc_interceptor: false,
         store_final_htlc_resolutions: false,
@@ -92,7 +92,14 @@ fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
 
 /// Returns the features that we send to peers, announce, and set in invoices.
 pub(super) fn own_features(context: &Context) -> Features {
-    features(context.features.iter().copied().chain([AMP_REQUIRED_BIT]))
+    features(
+        context
+            .node
+            .features
+            .iter()
+            .copied()
+            .chain([AMP_REQUIRED_BIT]),
+    )
 }
 
 /// The numbers of channels by state.

@@ -56,7 +56,7 @@ fn refuse_unsupported(context: &Context, request: &QueryRoutesRequest) -> Result
         return Err(unsupported("blinded_payment_paths are not supported"));
     }
     if !request.source_pub_key.is_empty()
-        && public_key_hex(&request.source_pub_key)? != context.node_id
+        && public_key_hex(&request.source_pub_key)? != context.node.id
     {
         return Err(unsupported(
             "source_pub_key must be this node: routes from other nodes are not supported",
@@ -83,7 +83,7 @@ fn query(context: &Context, request: &QueryRoutesRequest) -> Result<RouteQuery, 
     let amount_msat = amount_msat(request.amt, request.amt_msat)?;
     let final_cltv_delta: u16 = within(request.final_cltv_delta, "final_cltv_delta")?;
     let final_cltv_delta = match final_cltv_delta {
-        0 => context.cltv_delta,
+        0 => context.node.cltv_delta,
         blocks => blocks.into(),
     };
     let last_hop = match request.last_hop_pubkey.as_slice() {

@@ -55,7 +55,7 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
     let wish = RouteWish {
         query: RouteQuery {
             // A payment adds the block padding; lnd's estimate includes it as well.
-            final_cltv_delta: context.cltv_delta.saturating_add(BLOCK_PADDING),
+            final_cltv_delta: context.node.cltv_delta.saturating_add(BLOCK_PADDING),
             outgoing_channels: request.outgoing_chan_ids.clone(),
             ..RouteQuery::new(destination, amount_msat, FEE_LIMIT_MSAT)
         },
@@ -88,7 +88,7 @@ async fn by_probe(context: &Context, request: RouteFeeRequest) -> Result<RouteFe
 
 fn probe(context: &Context, request: RouteFeeRequest) -> Result<Probe, Status> {
     let invoice: DecodedInvoice = request.payment_request.parse()?;
-    check_network(invoice.network, context.network)?;
+    check_network(invoice.network, context.node.network)?;
     let amount_msat = invoice.amount_msat.filter(|msat| *msat > 0);
     let no_amount = || refused("payment request amount must be greater than 0");
     Ok(Probe {

@@ -67,7 +67,7 @@ impl WalletKit for WalletKitService {
     }
 
     async fn derive_key(&self, request: Request<KeyLocator>) -> Call<KeyDescriptor> {
-        keys::derive(self.context.node_id, request.get_ref()).map(Response::new)
+        keys::derive(self.context.node.id, request.get_ref()).map(Response::new)
     }
 
     async fn next_addr(

@@ -27,7 +27,7 @@ pub(super) fn get(
     }
     let found = context.wallet.transaction(txid_hex(&request.txid)?);
     let found = found.ok_or_else(|| refused("can not find transaction"))?;
-    Ok(message(&found, context.network))
+    Ok(message(&found, context.node.network))
 }
 
 /// Broadcasts a transaction. One that involves the wallet is added to it and rebroadcast until it confirms.
