@@ -11,8 +11,8 @@ use crate::chain::Fundings;
 use crate::chain::sync::Following;
 use crate::config::Config;
 use crate::log_levels::LogLevels;
-use crate::peers::address;
 use crate::peers::list::feature_bits;
+use crate::peers::{Peers, address};
 use crate::routing::asked_route::Routes;
 use crate::rpc::{Bakery, Context, NodeInfo};
 
@@ -23,6 +23,15 @@ fn routes(core: &Core) -> Routes {
         core.keys.clone(),
         core.logger.clone(),
         core.node_id,
+    )
+}
+
+fn peers(components: &Components) -> Peers {
+    Peers::new(
+        components.peer_manager.clone(),
+        components.connector.clone(),
+        components.reconnector.clone(),
+        components.custom_messages.clone(),
     )
 }
 
@@ -68,8 +77,7 @@ pub(super) fn context(
         wallet: core.wallet.clone(),
         reserve: core.reserve.clone(),
         sweeper: core.sweeper.clone(),
-        connector: components.connector.clone(),
-        reconnector: components.reconnector.clone(),
+        peers: peers(components),
         opener: components.opener.clone(),
         closer: components.closer.clone(),
         spends: core.spends.clone(),
@@ -86,7 +94,6 @@ pub(super) fn context(
         channel_feed: components.events.channels.feed().clone(),
         acceptors: components.events.channels.acceptors().clone(),
         htlc_feed: components.events.channels.htlcs().clone(),
-        custom_messages: components.custom_messages.clone(),
         levels: Arc::new(levels),
     }
 }

@@ -19,9 +19,7 @@ use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::payments::Payments;
-use crate::peers::{
-    PeerManager, connect::Connector, custom_messages::CustomMessages, reconnect::Reconnector,
-};
+use crate::peers::{PeerManager, Peers};
 use crate::routing::asked_route::Routes;
 use crate::rpc::Bakery;
 use crate::rpc::transport::streams::blocking;
@@ -59,8 +57,7 @@ pub struct Context {
     /// The on-chain reserve for fee bumping of anchor channels.
     pub reserve: Arc<AnchorReserve>,
     pub sweeper: Arc<OutputSweeper>,
-    pub connector: Arc<Connector>,
-    pub reconnector: Arc<Reconnector>,
+    pub peers: Peers,
     pub opener: Arc<Opener>,
     pub closer: Arc<Closer>,
     pub spends: Arc<FundingSpends>,
@@ -85,8 +82,6 @@ pub struct Context {
     /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
     pub acceptors: ChannelAcceptors,
     pub htlc_feed: HtlcFeed,
-    /// Also reports peers going online and offline.
-    pub custom_messages: Arc<CustomMessages>,
     pub levels: Arc<LogLevels>,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn follow(
     stop: CancellationToken,
 ) -> Answers<ChannelEventUpdate> {
     let mut events = context.channel_feed.listen();
-    let mut peers = context.custom_messages.listen_to_peers();
+    let mut peers = context.peers.events();
     let mut activity = Activity::of(&channels(&context.manager));
     stream(stop, move |writer| async move {
         let mut poll = interval(ACTIVITY_POLL_INTERVAL);

@@ -7,7 +7,6 @@ use bitcoin::hex::DisplayHex;
 
 use crate::chain::sync::{Health, Tip};
 use crate::channels::list::{Channel, ChannelState, channels};
-use crate::peers::list::peers;
 use crate::rpc::Context;
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::parse::network_name;
@@ -35,7 +34,7 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
     let tip = *context.chain.tip.borrow();
     let following = *context.chain.health.borrow() == Health::Ok;
     let synced = synced(context);
-    let num_peers = peers(&context.peer_manager).len();
+    let num_peers = context.peers.list().len();
     let counts = Counts::of(&channels(&context.manager));
     let graph_known = num_peers > 0 || !context.graph.read_only().channels().is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");

@@ -317,8 +317,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::PeerEventSubscription>,
     ) -> Call<Self::SubscribePeerEventsStream> {
-        let messages = &self.context.custom_messages;
-        let answers = peer_events::follow_peers(messages, self.stop.clone());
+        let answers = peer_events::follow_peers(&self.context.peers, self.stop.clone());
         Ok(Response::new(answers))
     }
 
@@ -333,8 +332,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::SubscribeCustomMessagesRequest>,
     ) -> Call<Self::SubscribeCustomMessagesStream> {
-        let messages = &self.context.custom_messages;
-        let answers = peer_events::follow_messages(messages, self.stop.clone());
+        let answers = peer_events::follow_messages(&self.context.peers, self.stop.clone());
         Ok(Response::new(answers))
     }
 
