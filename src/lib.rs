@@ -28,6 +28,7 @@ pub mod invoices;
 pub mod ldk;
 pub mod log_levels;
 pub mod logging;
+pub mod message_signing;
 pub mod node;
 pub mod open_files;
 pub mod panics;

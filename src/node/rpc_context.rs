@@ -11,6 +11,7 @@ use crate::chain::Fundings;
 use crate::chain::sync::Following;
 use crate::config::Config;
 use crate::log_levels::LogLevels;
+use crate::message_signing::MessageSigner;
 use crate::peers::list::feature_bits;
 use crate::peers::{Peers, address};
 use crate::routing::asked_route::Routes;
@@ -89,7 +90,7 @@ pub(super) fn context(
         store: core.store.clone(),
         stop: core.stop.clone(),
 
-        keys: core.keys.clone(),
+        signer: MessageSigner::new(core.keys.clone()),
         fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
         channel_feed: components.events.channels.feed().clone(),
         acceptors: components.events.channels.acceptors().clone(),

@@ -16,8 +16,9 @@ use crate::channels::funding_spends::FundingSpends;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::invoices::Registry;
-use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
+use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
+use crate::message_signing::MessageSigner;
 use crate::payments::Payments;
 use crate::peers::{PeerManager, Peers};
 use crate::routing::asked_route::Routes;
@@ -74,8 +75,7 @@ pub struct Context {
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
 
-    /// Signs and verifies messages.
-    pub keys: Arc<KeysManager>,
+    pub signer: MessageSigner,
     /// Looks up the funding outputs of other nodes' channels.
     pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,

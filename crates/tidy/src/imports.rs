@@ -261,7 +261,7 @@ mod tests {
     use crate::{Finding, files, report};
 
     /// The modules of ampd. Each may import only from modules above it in this list.
-    const LAYERS: [&str; 22] = [
+    const LAYERS: [&str; 23] = [
         "clock",
         "rates",
         "open_files",
@@ -271,6 +271,7 @@ mod tests {
         "logging",
         "panics",
         "ldk",
+        "message_signing",
         "storage",
         "chain",
         "wallet",
