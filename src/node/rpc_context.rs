@@ -15,6 +15,7 @@ use crate::message_signing::MessageSigner;
 use crate::peers::list::feature_bits;
 use crate::peers::{Peers, address};
 use crate::routing::asked_route::Routes;
+use crate::routing::view::Graph;
 use crate::rpc::{Bakery, Context, NodeInfo};
 
 fn routes(core: &Core) -> Routes {
@@ -25,6 +26,11 @@ fn routes(core: &Core) -> Routes {
         core.logger.clone(),
         core.node_id,
     )
+}
+
+fn graph(core: &Core) -> Graph {
+    let fundings = Fundings::new(core.bitcoind.clone());
+    Graph::new(core.graph.clone(), core.manager.clone(), fundings)
 }
 
 fn peers(components: &Components) -> Peers {
@@ -71,7 +77,7 @@ pub(super) fn context(
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),
         peer_manager: components.peer_manager.clone(),
-        graph: core.graph.clone(),
+        graph: graph(core),
         chain,
         fees: core.fees.clone(),
         broadcaster: core.broadcaster.clone(),
@@ -91,7 +97,6 @@ pub(super) fn context(
         stop: core.stop.clone(),
 
         signer: MessageSigner::new(core.keys.clone()),
-        fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
         channel_feed: components.events.channels.feed().clone(),
         acceptors: components.events.channels.acceptors().clone(),
         htlc_feed: components.events.channels.htlcs().clone(),

@@ -16,12 +16,13 @@ use crate::channels::funding_spends::FundingSpends;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::invoices::Registry;
-use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper};
+use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::message_signing::MessageSigner;
 use crate::payments::Payments;
 use crate::peers::{PeerManager, Peers};
 use crate::routing::asked_route::Routes;
+use crate::routing::view::Graph;
 use crate::rpc::Bakery;
 use crate::rpc::transport::streams::blocking;
 use crate::storage::Store;
@@ -50,7 +51,7 @@ pub struct Context {
     pub manager: Arc<ChannelManager>,
     pub monitors: Arc<ChainMonitor>,
     pub peer_manager: Arc<PeerManager>,
-    pub graph: Arc<NetworkGraph>,
+    pub graph: Graph,
     pub chain: chain::sync::Following,
     pub fees: Arc<chain::FeeEstimates>,
     pub broadcaster: Arc<chain::Broadcaster>,
@@ -76,8 +77,6 @@ pub struct Context {
     pub stop: CancellationToken,
 
     pub signer: MessageSigner,
-    /// Looks up the funding outputs of other nodes' channels.
-    pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,
     /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
     pub acceptors: ChannelAcceptors,

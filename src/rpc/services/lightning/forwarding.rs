@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use tonic::Status;
 
-use super::graph::{alias, view};
 use crate::routing::view::GraphView;
 use crate::rpc::Context;
 use crate::storage::forwards::{ForwardQuery, ForwardRow};
@@ -75,7 +74,7 @@ fn event(row: &ForwardRow) -> ForwardingEvent {
 
 /// Fills in the peers' aliases, looking each channel up once.
 fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
-    let view = view(context);
+    let view = context.graph.view();
     let mut known = HashMap::new();
     let mut of = |scid: u64| {
         let found = known.entry(scid);
@@ -100,7 +99,7 @@ fn peer_alias(context: &Context, view: &GraphView<'_>, scid: u64) -> String {
     } else {
         edge.node_1
     };
-    alias(view, &peer)
+    view.alias(&peer)
 }
 
 #[cfg(test)]

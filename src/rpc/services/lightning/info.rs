@@ -36,7 +36,7 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
     let synced = synced(context);
     let num_peers = context.peers.list().len();
     let counts = Counts::of(&channels(&context.manager));
-    let graph_known = num_peers > 0 || !context.graph.read_only().channels().is_empty();
+    let graph_known = num_peers > 0 || !context.graph.is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");
     GetInfoResponse {
         version: versioner::of_info(),

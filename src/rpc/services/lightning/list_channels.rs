@@ -1,7 +1,6 @@
 //! ListChannels.
 
 use bitcoin::hex::DisplayHex;
-use lightning::routing::gossip::NodeId;
 use tonic::Status;
 
 use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
@@ -25,7 +24,7 @@ pub(super) fn list(
     {
         let mut message = channel(open);
         if request.peer_alias_lookup {
-            message.peer_alias = alias(context, open);
+            message.peer_alias = context.graph.alias(&open.peer);
         }
         shown.push(message);
     }
@@ -56,14 +55,6 @@ fn wanted(request: &ListChannelsRequest, channel: &Channel) -> bool {
     let publicity =
         (channel.private || !request.private_only) && (!channel.private || !request.public_only);
     channel.state == ChannelState::Open && peer && activity && publicity
-}
-
-/// Returns the peer's announced alias, or an empty string.
-fn alias(context: &Context, channel: &Channel) -> String {
-    let graph = context.graph.read_only();
-    let node = graph.node(&NodeId::from_pubkey(&channel.peer));
-    let announced = node.and_then(|node| node.announcement_info.as_ref());
-    announced.map_or_else(String::new, |info| info.alias().to_string())
 }
 
 /// Returns an open channel in lnd's form. Fields that LDK does not track (satoshis sent and received,

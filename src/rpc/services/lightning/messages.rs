@@ -3,7 +3,6 @@
 use bitcoin::hex::DisplayHex;
 use tonic::Status;
 
-use super::graph::view;
 use crate::message_signing::recover;
 use crate::routing::view::node_id;
 use crate::rpc::Context;
@@ -43,7 +42,7 @@ pub(super) fn verify(
         return Ok(VerifyMessageResponse::default());
     };
     Ok(VerifyMessageResponse {
-        valid: view(context).has_node(&node_id(&key)),
+        valid: context.graph.view().has_node(&node_id(&key)),
         pubkey: key.serialize().to_lower_hex_string(),
     })
 }
