@@ -15,8 +15,7 @@ use lightning_types::payment::PaymentHash;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
 use crate::payments::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
-use crate::routing::payment_paths::OurChannels;
-use crate::routing::{NoRoute, RouteFinder};
+use crate::routing::{NoRoute, OurChannels, RouteFinder};
 use crate::storage::payments::FailureReason;
 
 /// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
@@ -59,12 +58,7 @@ where
     M::Target: AChannelManager,
 {
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
-        let manager = self.manager.get_cm();
-        let ours = OurChannels {
-            usable: manager.list_usable_channels(),
-            in_flight: manager.compute_inflight_htlcs(),
-            height: manager.current_best_block().height,
-        };
+        let ours = OurChannels::of(&*self.manager);
         let found = self.finder.find_paths(&question.query(), &ours);
         found.map_err(|why| {
             tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");

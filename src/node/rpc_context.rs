@@ -20,11 +20,11 @@ use crate::rpc::{Bakery, Context, NodeInfo};
 
 fn routes(core: &Core) -> Routes {
     Routes::new(
+        core.manager.clone(),
         core.graph.clone(),
         core.scorer.clone(),
         core.keys.clone(),
         core.logger.clone(),
-        core.node_id,
     )
 }
 
@@ -89,7 +89,7 @@ pub(super) fn context(
         closer: components.closer.clone(),
         spends: core.spends.clone(),
         payments: components.payments.clone(),
-        routes: Arc::new(routes(core)),
+        routes: routes(core),
         invoices: components.invoices.clone(),
         donations: None,
         bakery,

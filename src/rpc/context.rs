@@ -64,8 +64,7 @@ pub struct Context {
     pub closer: Arc<Closer>,
     pub spends: Arc<FundingSpends>,
     pub payments: Arc<Payments>,
-    /// Answers QueryRoutes.
-    pub routes: Arc<Routes>,
+    pub routes: Routes,
     pub invoices: Arc<Registry>,
     /// `None` if the donation page is disabled.
     pub donations: Option<Arc<Donations>>,

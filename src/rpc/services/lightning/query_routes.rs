@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
+use crate::routing::asked_route::{Avoid, RouteWish, Routes};
 use crate::routing::query::DEFAULT_CLTV_LIMIT;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
@@ -37,14 +37,7 @@ pub(super) fn find(
         use_scores: request.use_mission_control,
         onion: &onion,
     };
-    let found = context.routes.find(
-        &wish,
-        &OurChannels {
-            channels: &context.manager.list_usable_channels(),
-            in_flight: &context.manager.compute_inflight_htlcs(),
-            height: context.manager.current_best_block().height,
-        },
-    )?;
+    let found = context.routes.query(&wish)?;
     Ok(QueryRoutesResponse {
         routes: vec![query_routes::route(context, &found.path)],
         success_prob: found.success_probability,

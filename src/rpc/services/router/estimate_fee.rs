@@ -9,7 +9,7 @@ use crate::invoices::decode::DecodedInvoice;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, OurChannels, RouteWish};
+use crate::routing::asked_route::{Avoid, RouteWish};
 use crate::routing::query::BLOCK_PADDING;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{amount_msat, check_network, public_key, within};
@@ -63,16 +63,8 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
         use_scores: true,
         onion: &onion,
     };
-    let height = context.manager.current_best_block().height;
-    let found = context.routes.find(
-        &wish,
-        &OurChannels {
-            channels: &context.manager.list_usable_channels(),
-            in_flight: &context.manager.compute_inflight_htlcs(),
-            height,
-        },
-    )?;
-    Ok(cost(&hops(&found.path, height)))
+    let found = context.routes.query(&wish)?;
+    Ok(cost(&hops(&found.path, found.height)))
 }
 
 async fn by_probe(context: &Context, request: RouteFeeRequest) -> Result<RouteFeeResponse, Status> {
