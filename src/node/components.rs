@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
+use lightning_types::routing::RouteHint;
 use tokio::sync::Notify;
 
 use super::StartError;
@@ -37,6 +38,7 @@ use crate::peers::custom_messages::CustomMessages;
 use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
+use crate::routing::own_hints::own_hints;
 use ldk_amp::SetLimits;
 
 /// The components around LDK's core.
@@ -284,13 +286,18 @@ fn invoices(
         core.manager.clone(),
         gateway.clone(),
     ));
-    Ok(Registry::new(
+    let registry = Registry::new(
         core.store.clone(),
         port,
         core.keys.clone(),
         config.network,
         limits,
-    )?)
+    )?;
+    let (manager, graph) = (core.manager.clone(), core.graph.clone());
+    let hints = move |value_msat: u64, given: &[RouteHint]| {
+        own_hints(&manager.list_usable_channels(), &graph, value_msat, given)
+    };
+    Ok(registry.with_own_hints(Arc::new(hints)))
 }
 
 fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> {
