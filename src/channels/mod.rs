@@ -1,6 +1,6 @@
 //! Lightning channels: settings, opening, accepting, listing, closing, and forwarded payments.
 //!
-//! [`Channels`] is the entry point for the node's event loop: one function per LDK event.
+//! [`EventHandler`] is the entry point for the node's event loop: one function per LDK event.
 
 pub mod acceptors;
 pub mod anchor_reserve;
@@ -30,4 +30,4 @@ pub mod strangers;
 pub(crate) mod test_node;
 pub mod user_channel_id;
 
-pub use events::Channels;
+pub use events::EventHandler;

@@ -23,7 +23,7 @@ use super::outbound_htlcs::ManagerOutboundHtlcs;
 use super::peer_channels::ManagerPeers;
 use super::snapshot::NodeSnapshot;
 use super::store_adapters::StoreAdapters;
-use crate::channels::Channels;
+use crate::channels;
 use crate::channels::close::{BroadcastCommitment, Closer};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::inbound::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
@@ -213,7 +213,7 @@ fn channels(
     core: &Core,
     opener: &Arc<Opener>,
     peer_manager: &Arc<PeerManager>,
-) -> Channels {
+) -> channels::EventHandler {
     let rules = AcceptRules {
         min_channel_sat: config.min_channel_size_sat,
         max_pending_per_peer: MAX_PENDING_PER_PEER,
@@ -230,7 +230,7 @@ fn channels(
         graph: core.graph.clone(),
         graph_is_verified: !core.chain_info.pruned,
     };
-    Channels::new(
+    channels::EventHandler::new(
         core.manager.clone(),
         opener.clone(),
         Acceptor::new(
