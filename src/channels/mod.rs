@@ -1,9 +1,11 @@
 //! Lightning channels: settings, opening, accepting, listing, closing, and forwarded payments.
 //!
 //! [`EventHandler`] is the entry point for the node's event loop: one function per LDK event.
+//! [`Channels`] is what API clients can do.
 
 pub mod acceptors;
 pub mod anchor_reserve;
+pub mod api;
 pub mod balance;
 pub mod channel_events;
 mod channel_id_json;
@@ -26,8 +28,10 @@ mod pending_decisions;
 pub mod policy;
 mod rows;
 pub mod strangers;
+mod sweeping;
 #[cfg(test)]
 pub(crate) mod test_node;
 pub mod user_channel_id;
 
+pub use api::Channels;
 pub use events::EventHandler;

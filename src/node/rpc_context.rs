@@ -9,6 +9,7 @@ use super::core::Core;
 use super::inbound_htlcs::NodeChannelMessages;
 use crate::chain::Fundings;
 use crate::chain::sync::Following;
+use crate::channels::{self, Channels};
 use crate::config::Config;
 use crate::log_levels::LogLevels;
 use crate::message_signing::MessageSigner;
@@ -26,6 +27,23 @@ fn routes(core: &Core) -> Routes {
         core.keys.clone(),
         core.logger.clone(),
     )
+}
+
+fn channels(core: &Core, components: &Components) -> Channels {
+    let events = &components.events.channels;
+    Channels::new(channels::api::Parts {
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        sweeper: core.sweeper.clone(),
+        peers: components.peer_manager.clone(),
+        opener: components.opener.clone(),
+        closer: components.closer.clone(),
+        spends: core.spends.clone(),
+        store: core.store.clone(),
+        acceptors: events.acceptors().clone(),
+        feed: events.feed().clone(),
+        htlcs: events.htlcs().clone(),
+    })
 }
 
 fn graph(core: &Core) -> Graph {
@@ -74,20 +92,14 @@ pub(super) fn context(
 ) -> Context {
     Context {
         node: node_info(config, core, components),
-        manager: core.manager.clone(),
-        monitors: core.monitors.clone(),
-        peer_manager: components.peer_manager.clone(),
+        channels: channels(core, components),
         graph: graph(core),
         chain,
         fees: core.fees.clone(),
         broadcaster: core.broadcaster.clone(),
         wallet: core.wallet.clone(),
         reserve: core.reserve.clone(),
-        sweeper: core.sweeper.clone(),
         peers: peers(components),
-        opener: components.opener.clone(),
-        closer: components.closer.clone(),
-        spends: core.spends.clone(),
         payments: components.payments.clone(),
         routes: routes(core),
         invoices: components.invoices.clone(),
@@ -97,9 +109,6 @@ pub(super) fn context(
         stop: core.stop.clone(),
 
         signer: MessageSigner::new(core.keys.clone()),
-        channel_feed: components.events.channels.feed().clone(),
-        acceptors: components.events.channels.acceptors().clone(),
-        htlc_feed: components.events.channels.htlcs().clone(),
         levels: Arc::new(levels),
     }
 }

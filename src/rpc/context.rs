@@ -8,19 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::chain;
-use crate::channels::acceptors::ChannelAcceptors;
+use crate::channels::Channels;
 use crate::channels::anchor_reserve::AnchorReserve;
-use crate::channels::channel_events::ChannelFeed;
-use crate::channels::close::Closer;
-use crate::channels::funding_spends::FundingSpends;
-use crate::channels::htlc_feed::HtlcFeed;
-use crate::channels::open::Opener;
 use crate::invoices::Registry;
-use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::message_signing::MessageSigner;
 use crate::payments::Payments;
-use crate::peers::{PeerManager, Peers};
+use crate::peers::Peers;
 use crate::routing::asked_route::Routes;
 use crate::routing::view::Graph;
 use crate::rpc::Bakery;
@@ -48,9 +42,7 @@ pub struct NodeInfo {
 /// The modules and values of the node that RPC services use. Filled by `node`.
 pub struct Context {
     pub node: NodeInfo,
-    pub manager: Arc<ChannelManager>,
-    pub monitors: Arc<ChainMonitor>,
-    pub peer_manager: Arc<PeerManager>,
+    pub channels: Channels,
     pub graph: Graph,
     pub chain: chain::sync::Following,
     pub fees: Arc<chain::FeeEstimates>,
@@ -58,11 +50,7 @@ pub struct Context {
     pub wallet: Arc<Wallet>,
     /// The on-chain reserve for fee bumping of anchor channels.
     pub reserve: Arc<AnchorReserve>,
-    pub sweeper: Arc<OutputSweeper>,
     pub peers: Peers,
-    pub opener: Arc<Opener>,
-    pub closer: Arc<Closer>,
-    pub spends: Arc<FundingSpends>,
     pub payments: Arc<Payments>,
     pub routes: Routes,
     pub invoices: Arc<Registry>,
@@ -70,16 +58,12 @@ pub struct Context {
     pub donations: Option<Arc<Donations>>,
     /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
-    /// The database, with the records of closed channels.
+    /// The database.
     pub store: Arc<Store>,
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
 
     pub signer: MessageSigner,
-    pub channel_feed: ChannelFeed,
-    /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
-    pub acceptors: ChannelAcceptors,
-    pub htlc_feed: HtlcFeed,
     pub levels: Arc<LogLevels>,
 }
 

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tonic::Status;
 
-use crate::channels::list::{Channel, ChannelState, channels};
+use crate::channels::list::{Channel, ChannelState};
 use crate::rpc::Context;
 use lnd_api::proto::lnrpc::{ChannelFeeReport, FeeReportRequest, FeeReportResponse};
 
@@ -18,9 +18,9 @@ pub(super) fn report(context: &Context, _: &FeeReportRequest) -> Result<FeeRepor
     let now = now_ns();
     let earned = |days: u64| -> Result<u64, Status> {
         let from = now.saturating_sub(days * DAY_NS);
-        Ok(context.store.forward_fees_msat(from, now)? / 1000)
+        Ok(context.channels.forward_fees_msat(from, now)? / 1000)
     };
-    let channels = channels(&context.manager);
+    let channels = context.channels.list();
     let open = channels.iter().filter(|c| c.state == ChannelState::Open);
     Ok(FeeReportResponse {
         channel_fees: open.filter_map(fees).collect(),

@@ -22,7 +22,7 @@ pub(super) fn history(
     context: &Context,
     request: &ForwardingHistoryRequest,
 ) -> Result<ForwardingHistoryResponse, Status> {
-    let rows = context.store.forwards(&query(request))?;
+    let rows = context.channels.forwards(&query(request))?;
     let mut events: Vec<ForwardingEvent> = rows.iter().map(event).collect();
     if request.peer_alias_lookup {
         add_aliases(context, &mut events);

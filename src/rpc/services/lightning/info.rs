@@ -6,7 +6,7 @@ use bitcoin::Network;
 use bitcoin::hex::DisplayHex;
 
 use crate::chain::sync::{Health, Tip};
-use crate::channels::list::{Channel, ChannelState, channels};
+use crate::channels::list::{Channel, ChannelState};
 use crate::rpc::Context;
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::parse::network_name;
@@ -35,7 +35,7 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
     let following = *context.chain.health.borrow() == Health::Ok;
     let synced = synced(context);
     let num_peers = context.peers.list().len();
-    let counts = Counts::of(&channels(&context.manager));
+    let counts = Counts::of(&context.channels.list());
     let graph_known = num_peers > 0 || !context.graph.is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");
     GetInfoResponse {

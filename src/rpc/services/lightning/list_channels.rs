@@ -5,7 +5,7 @@ use tonic::Status;
 
 use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
-use crate::channels::list::{Channel, ChannelState, PendingHtlc, channels};
+use crate::channels::list::{Channel, ChannelState, PendingHtlc};
 use crate::rpc::convert::errors::refused;
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc;
@@ -18,10 +18,8 @@ pub(super) fn list(
 ) -> Result<ListChannelsResponse, Status> {
     check(request)?;
     let mut shown = Vec::new();
-    for open in channels(&context.manager)
-        .iter()
-        .filter(|c| wanted(request, c))
-    {
+    let channels = context.channels.list();
+    for open in channels.iter().filter(|channel| wanted(request, channel)) {
         let mut message = channel(open);
         if request.peer_alias_lookup {
             message.peer_alias = context.graph.alias(&open.peer);

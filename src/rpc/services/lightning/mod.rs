@@ -195,7 +195,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::ChannelBalanceRequest>,
     ) -> Call<lnrpc::ChannelBalanceResponse> {
-        let channels = crate::channels::list::channels(&self.context.manager);
+        let channels = self.context.channels.list();
         Ok(Response::new(channel_balance::sum(&channels)))
     }
 
@@ -340,7 +340,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::ListAliasesRequest>,
     ) -> Call<lnrpc::ListAliasesResponse> {
-        Ok(Response::new(aliases::list(&self.context.manager)))
+        Ok(Response::new(aliases::list(&self.context.channels)))
     }
 
     /// ampd has no recovery mode.

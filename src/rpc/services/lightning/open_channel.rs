@@ -33,7 +33,7 @@ pub(super) async fn open(
 ) -> Result<ChannelPoint, Status> {
     let request = read(request)?;
     check_synced(context)?;
-    let opening = context.opener.open(&request)?;
+    let opening = context.channels.open(&request)?;
     Ok(channel_point(&opening.funded().await?))
 }
 
@@ -46,8 +46,8 @@ pub(super) fn open_and_follow(
     let request = read(request)?;
     check_synced(context)?;
     // Subscribe before opening so that no event is missed.
-    let events = context.channel_feed.listen();
-    let opening = context.opener.open(&request)?;
+    let events = context.channels.events();
+    let opening = context.channels.open(&request)?;
     Ok(stream(stop, move |writer| follow(writer, opening, events)))
 }
 

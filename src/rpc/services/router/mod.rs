@@ -120,7 +120,7 @@ impl Router for RouterService {
         &self,
         _: Request<SubscribeHtlcEventsRequest>,
     ) -> Result<Response<Self::SubscribeHtlcEventsStream>, Status> {
-        let answers = htlc_events::follow(&self.context.htlc_feed, self.stop.clone());
+        let answers = htlc_events::follow(&self.context.channels, self.stop.clone());
         Ok(Response::new(answers))
     }
 }
