@@ -6,6 +6,7 @@ use bitcoin::{Amount, OutPoint, Transaction, Txid};
 use tokio::sync::{broadcast, mpsc};
 
 use super::acceptors::{ChannelAcceptors, Question};
+use super::anchor_reserve::AnchorReserve;
 use super::channel_events::{ChannelEvent, ChannelFeed};
 use super::close::{CloseError, CloseRequest, Closer, Closing};
 use super::closed::ClosedChannel;
@@ -31,6 +32,7 @@ pub struct Parts {
     pub closer: Arc<Closer>,
     pub spends: Arc<FundingSpends>,
     pub store: Arc<Store>,
+    pub reserve: Arc<AnchorReserve>,
     pub acceptors: ChannelAcceptors,
     pub feed: ChannelFeed,
     pub htlcs: HtlcFeed,
@@ -155,6 +157,11 @@ impl Channels {
     /// If the database cannot be read.
     pub fn forward_fees_msat(&self, from_ns: u64, to_ns: u64) -> Result<u64, StorageError> {
         self.0.store.forward_fees_msat(from_ns, to_ns)
+    }
+
+    /// Returns the on-chain reserve for fee bumps of anchor channels.
+    pub fn reserve(&self) -> &AnchorReserve {
+        &self.0.reserve
     }
 
     /// Adds an acceptor of inbound channels, which is asked until it drops the receiver.

@@ -18,6 +18,7 @@ use crate::peers::{Peers, address};
 use crate::routing::asked_route::Routes;
 use crate::routing::view::Graph;
 use crate::rpc::{Bakery, Context, NodeInfo};
+use crate::wallet::Funds;
 
 fn routes(core: &Core) -> Routes {
     Routes::new(
@@ -40,10 +41,19 @@ fn channels(core: &Core, components: &Components) -> Channels {
         closer: components.closer.clone(),
         spends: core.spends.clone(),
         store: core.store.clone(),
+        reserve: core.reserve.clone(),
         acceptors: events.acceptors().clone(),
         feed: events.feed().clone(),
         htlcs: events.htlcs().clone(),
     })
+}
+
+fn funds(core: &Core) -> Funds {
+    Funds::new(
+        core.wallet.clone(),
+        core.store.clone(),
+        core.broadcaster.clone(),
+    )
 }
 
 fn graph(core: &Core) -> Graph {
@@ -96,16 +106,14 @@ pub(super) fn context(
         graph: graph(core),
         chain,
         fees: core.fees.clone(),
-        broadcaster: core.broadcaster.clone(),
         wallet: core.wallet.clone(),
-        reserve: core.reserve.clone(),
+        funds: funds(core),
         peers: peers(components),
         payments: components.payments.clone(),
         routes: routes(core),
         invoices: components.invoices.clone(),
         donations: None,
         bakery,
-        store: core.store.clone(),
         stop: core.stop.clone(),
 
         signer: MessageSigner::new(core.keys.clone()),

@@ -9,7 +9,6 @@ use tonic::{Request, Response, Status};
 
 use crate::chain;
 use crate::channels::Channels;
-use crate::channels::anchor_reserve::AnchorReserve;
 use crate::invoices::Registry;
 use crate::log_levels::LogLevels;
 use crate::message_signing::MessageSigner;
@@ -19,8 +18,7 @@ use crate::routing::asked_route::Routes;
 use crate::routing::view::Graph;
 use crate::rpc::Bakery;
 use crate::rpc::transport::streams::blocking;
-use crate::storage::Store;
-use crate::wallet::Wallet;
+use crate::wallet::{Funds, Wallet};
 use crate::web::Donations;
 
 /// The settings of this node that API clients can see.
@@ -46,10 +44,9 @@ pub struct Context {
     pub graph: Graph,
     pub chain: chain::sync::Following,
     pub fees: Arc<chain::FeeEstimates>,
-    pub broadcaster: Arc<chain::Broadcaster>,
     pub wallet: Arc<Wallet>,
-    /// The on-chain reserve for fee bumping of anchor channels.
-    pub reserve: Arc<AnchorReserve>,
+    /// Changes of the wallet that are on disk, or broadcast, when the call returns.
+    pub funds: Funds,
     pub peers: Peers,
     pub payments: Arc<Payments>,
     pub routes: Routes,
@@ -58,8 +55,6 @@ pub struct Context {
     pub donations: Option<Arc<Donations>>,
     /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
-    /// The database.
-    pub store: Arc<Store>,
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
 

@@ -101,7 +101,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::SendCoinsRequest>,
     ) -> Call<lnrpc::SendCoinsResponse> {
-        let sent = send_coins::send(self.context.clone(), request.into_inner()).await;
+        let sent = send_coins::send(&self.context, request.get_ref()).await;
         sent.map(Response::new)
     }
 
@@ -109,7 +109,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::SendManyRequest>,
     ) -> Call<lnrpc::SendManyResponse> {
-        let sent = send_coins::send_many(self.context.clone(), request.into_inner()).await;
+        let sent = send_coins::send_many(&self.context, request.get_ref()).await;
         sent.map(Response::new)
     }
 

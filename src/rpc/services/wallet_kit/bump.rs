@@ -1,7 +1,5 @@
 //! BumpFee: raises the fee of an unconfirmed payment (RBF) or cooperative close (CPFP).
 
-use std::sync::Arc;
-
 use bitcoin::{Amount, FeeRate, Txid};
 use tonic::Status;
 
@@ -10,13 +8,12 @@ use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::on_chain::{label, outpoint};
 use crate::rpc::convert::parse::per_kw;
-use crate::rpc::services::lightning::send_coins::make_and_publish;
 use crate::wallet::{Bump, Child};
 use lnd_api::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 
 /// Replaces the payment with this output, or spends the closing transaction with it by a child (CPFP).
 pub(super) async fn bump(
-    context: Arc<Context>,
+    context: &Context,
     request: &BumpFeeRequest,
 ) -> Result<BumpFeeResponse, Status> {
     let fee_rate = fee_rate(&context.fees, request)?;
@@ -26,8 +23,8 @@ pub(super) async fn bump(
         let unknown =
             || Status::internal(format!("no channel record for closing transaction {txid}"));
         let parent_fee = closing.fee.ok_or_else(unknown)?;
-        let child = make_and_publish(context, String::new(), move |context| {
-            context.wallet.pay_for(&Child {
+        let child = context.funds.send(String::new(), move |wallet| {
+            wallet.pay_for(&Child {
                 parent: &closing.transaction,
                 parent_fee,
                 fee_rate,
@@ -38,15 +35,15 @@ pub(super) async fn bump(
             status: format!("Successfully bumped {txid} with child {}", child.await?),
         });
     }
-    let label = label_of(&context, txid)?;
+    let label = label_of(context, txid)?;
     let bump = Bump {
         txid,
         fee_rate,
         most,
-        reserve: context.reserve.required(),
+        reserve: context.channels.reserve().required(),
     };
-    let replacement =
-        make_and_publish(context, label, move |context| context.wallet.bump(&bump)).await?;
+    let replacement = context.funds.send(label, move |wallet| wallet.bump(&bump));
+    let replacement = replacement.await?;
     Ok(BumpFeeResponse {
         status: format!("Successfully replaced {txid} with {replacement}"),
     })

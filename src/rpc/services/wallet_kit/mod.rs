@@ -128,7 +128,7 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::BumpFeeRequest>,
     ) -> Call<walletrpc::BumpFeeResponse> {
-        let bumped = bump::bump(self.context.clone(), request.get_ref()).await;
+        let bumped = bump::bump(&self.context, request.get_ref()).await;
         bumped.map(Response::new)
     }
 
