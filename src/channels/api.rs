@@ -17,6 +17,7 @@ use super::open::{OpenError, OpenRequest, Opener, Opening};
 use super::pending::{Pending, pending};
 use super::policy::{self, Change, DeltaTooSmall, PolicyError};
 use super::sweeping::sweeping;
+use super::total::TotalBalance;
 use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::peers::PeerManager;
 use crate::storage::forwards::{ForwardQuery, ForwardRow};
@@ -57,6 +58,11 @@ impl Channels {
     /// Returns all channels that are not closed, ordered by id.
     pub fn list(&self) -> Vec<Channel> {
         list::channels(&self.0.manager)
+    }
+
+    /// Returns the balances of all channels together.
+    pub fn balance(&self) -> TotalBalance {
+        TotalBalance::of(&self.list())
     }
 
     /// Returns the short channel ids of our channels, each with the alias that LDK created when the

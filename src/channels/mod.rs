@@ -31,6 +31,7 @@ pub mod strangers;
 mod sweeping;
 #[cfg(test)]
 pub(crate) mod test_node;
+pub mod total;
 pub mod user_channel_id;
 
 pub use api::Channels;

@@ -195,8 +195,8 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::ChannelBalanceRequest>,
     ) -> Call<lnrpc::ChannelBalanceResponse> {
-        let channels = self.context.channels.list();
-        Ok(Response::new(channel_balance::sum(&channels)))
+        let total = self.context.channels.balance();
+        Ok(Response::new(channel_balance::message(&total)))
     }
 
     async fn list_channels(
