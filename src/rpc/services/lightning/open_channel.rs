@@ -6,7 +6,6 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::info::synced;
 use crate::channels::channel_events::ChannelEvent;
 use crate::channels::open::{FundingFee, OpenError, OpenRequest, Opening};
 use crate::rpc::Context;
@@ -53,7 +52,7 @@ pub(super) fn open_and_follow(
 
 /// Refuses while unsynced: the funding transaction could spend coins that are already spent. lnd's text.
 fn check_synced(context: &Context) -> Result<(), Status> {
-    match synced(context) {
+    match context.chain.is_synced(context.node.network) {
         true => Ok(()),
         false => Err(refused(
             "channels cannot be created before the wallet is fully synced",
