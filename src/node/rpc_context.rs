@@ -117,6 +117,6 @@ pub(super) fn context(
         stop: core.stop.clone(),
 
         signer: MessageSigner::new(core.keys.clone()),
-        levels: Arc::new(levels),
+        levels,
     }
 }

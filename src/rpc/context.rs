@@ -59,7 +59,7 @@ pub struct Context {
     pub stop: CancellationToken,
 
     pub signer: MessageSigner,
-    pub levels: Arc<LogLevels>,
+    pub levels: LogLevels,
 }
 
 impl Context {

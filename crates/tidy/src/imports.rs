@@ -377,6 +377,27 @@ mod tests {
         report(findings);
     }
 
+    /// The services call the modules below; those alone handle LDK's objects.
+    #[test]
+    fn rpc_has_no_handles_of_ldk() {
+        let modules = Modules::read(&files::root(), Path::new("src/lib.rs"), Tests::Excluded);
+        let mut findings = Vec::new();
+        for (from, targets) in imports(&modules) {
+            let to_ldk = |to: &ModulePath| to.first().is_some_and(|to| to == "ldk");
+            if from.first().is_some_and(|from| from == "rpc") && targets.keys().any(to_ldk) {
+                findings.push(Finding {
+                    file: modules
+                        .get(&from)
+                        .map(|module| module.file.clone())
+                        .unwrap(),
+                    line: 1,
+                    what: "imports the module ldk".to_owned(),
+                });
+            }
+        }
+        report(findings);
+    }
+
     /// A crate of these files in a new directory.
     fn example(files: &[(&str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
