@@ -166,6 +166,17 @@ impl<'a> GraphView<'a> {
         alias(&self.graph, node)
     }
 
+    /// Returns the announced alias of our peer in this channel, or `None` if the channel is unknown.
+    pub fn peer_alias(&self, scid: u64) -> Option<String> {
+        let edge = self.edge(scid)?;
+        let peer = if edge.node_1 == self.us {
+            edge.node_2
+        } else {
+            edge.node_1
+        };
+        Some(self.alias(&peer))
+    }
+
     /// Returns the announced channels of a node.
     pub fn edges_of(&self, node: &NodeId) -> Vec<Edge> {
         let scids = self.graph.node(node).map(|info: &NodeInfo| &info.channels);

@@ -78,9 +78,7 @@ fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
     let mut known = HashMap::new();
     let mut of = |scid: u64| {
         let found = known.entry(scid);
-        found
-            .or_insert_with(|| peer_alias(context, &view, scid))
-            .clone()
+        found.or_insert_with(|| peer_alias(&view, scid)).clone()
     };
     for event in events {
         event.peer_alias_in = of(event.chan_id_in);
@@ -89,17 +87,9 @@ fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
 }
 
 /// Returns the alias of our peer in this channel, or lnd's text if the channel is gone.
-fn peer_alias(context: &Context, view: &GraphView<'_>, scid: u64) -> String {
-    let Some(edge) = view.edge(scid) else {
-        return "unable to lookup peer alias: edge not found".to_owned();
-    };
-    let us = crate::routing::view::node_id(&context.node.id);
-    let peer = if edge.node_1 == us {
-        edge.node_2
-    } else {
-        edge.node_1
-    };
-    view.alias(&peer)
+fn peer_alias(view: &GraphView<'_>, scid: u64) -> String {
+    let alias = view.peer_alias(scid);
+    alias.unwrap_or_else(|| "unable to lookup peer alias: edge not found".to_owned())
 }
 
 #[cfg(test)]
