@@ -19,6 +19,7 @@ use crate::routing::asked_route::Routes;
 use crate::routing::view::Graph;
 use crate::rpc::{Bakery, Context, NodeInfo};
 use crate::wallet::Funds;
+use crate::web::Donations;
 
 fn routes(core: &Core) -> Routes {
     Routes::new(
@@ -92,31 +93,32 @@ fn node_info(config: &Config, core: &Core, components: &Components) -> NodeInfo 
     }
 }
 
+/// Fills the context.
 pub(super) fn context(
     config: &Config,
     core: &Core,
     components: &Components,
-    bakery: Arc<Bakery>,
     chain: Following,
+    donations: Option<Arc<Donations>>,
+    bakery: Arc<Bakery>,
     levels: LogLevels,
 ) -> Context {
     Context {
         node: node_info(config, core, components),
         channels: channels(core, components),
+        payments: components.payments.clone(),
+        invoices: components.invoices.clone(),
+        routes: routes(core),
         graph: graph(core),
+        peers: peers(components),
         chain,
         fees: core.fees.clone(),
         wallet: core.wallet.clone(),
         funds: funds(core),
-        peers: peers(components),
-        payments: components.payments.clone(),
-        routes: routes(core),
-        invoices: components.invoices.clone(),
-        donations: None,
-        bakery,
-        stop: core.stop.clone(),
-
         signer: MessageSigner::new(core.keys.clone()),
+        bakery,
+        donations,
         levels,
+        stop: core.stop.clone(),
     }
 }

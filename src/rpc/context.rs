@@ -37,29 +37,28 @@ pub struct NodeInfo {
     pub cltv_delta: u32,
 }
 
-/// The modules and values of the node that RPC services use. Filled by `node`.
+/// The modules and values of the node that RPC services use, without LDK's objects. Filled by `node`.
 pub struct Context {
     pub node: NodeInfo,
     pub channels: Channels,
+    pub payments: Arc<Payments>,
+    pub invoices: Arc<Registry>,
+    pub routes: Routes,
     pub graph: Graph,
+    pub peers: Peers,
     pub chain: chain::sync::Following,
     pub fees: Arc<chain::FeeEstimates>,
     pub wallet: Arc<Wallet>,
     /// Changes of the wallet that are on disk, or broadcast, when the call returns.
     pub funds: Funds,
-    pub peers: Peers,
-    pub payments: Arc<Payments>,
-    pub routes: Routes,
-    pub invoices: Arc<Registry>,
-    /// `None` if the donation page is disabled.
-    pub donations: Option<Arc<Donations>>,
+    pub signer: MessageSigner,
     /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
+    /// `None` if the donation page is disabled.
+    pub donations: Option<Arc<Donations>>,
+    pub levels: LogLevels,
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
-
-    pub signer: MessageSigner,
-    pub levels: LogLevels,
 }
 
 impl Context {
