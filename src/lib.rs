@@ -29,6 +29,7 @@ pub mod invoices;
 pub mod ldk;
 pub mod log_levels;
 pub mod logging;
+pub mod message_signing;
 pub mod model;
 pub mod node;
 pub mod open_files;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use ldk_amp::Envelope;
-use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, SetId, SetLimits, Share, Splitter};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 

@@ -6,6 +6,7 @@
 
 mod follow;
 mod start;
+mod synced;
 mod witness;
 
 use std::sync::Arc;

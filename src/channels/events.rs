@@ -27,7 +27,7 @@ use super::strangers::Strangers;
 use crate::ldk::ChannelManager;
 
 /// Handles all channel events.
-pub struct Channels {
+pub struct EventHandler {
     manager: Arc<ChannelManager>,
     opener: Arc<Opener>,
     acceptor: Arc<Acceptor>,
@@ -42,7 +42,7 @@ pub struct Channels {
     scids: Mutex<HashMap<ChannelId, u64>>,
 }
 
-impl Channels {
+impl EventHandler {
     pub fn new(
         manager: Arc<ChannelManager>,
         opener: Arc<Opener>,

@@ -4,12 +4,12 @@ use lightning::events::{Event, HTLCHandlingFailureType, PathFailure};
 use lightning::routing::router::Path;
 
 use super::closed::Closure;
-use super::events::Channels;
+use super::events::EventHandler;
 use super::forwards::Forward;
 use super::htlc_feed::HtlcKind;
 use super::inbound_request::Request;
 
-impl Channels {
+impl EventHandler {
     /// Handles an event of opening a channel or of forwarding, or a change of a channel's state.
     /// Returns any other event.
     pub fn handle(&self, event: Event) -> Option<Event> {

@@ -1,9 +1,11 @@
 //! Lightning channels: settings, opening, accepting, listing, closing, and forwarded payments.
 //!
-//! [`Channels`] is the entry point for the node's event loop: one function per LDK event.
+//! [`EventHandler`] is the entry point for the node's event loop: one function per LDK event.
+//! [`Channels`] is what API clients can do.
 
 pub mod acceptors;
 pub mod anchor_reserve;
+pub mod api;
 pub mod balance;
 pub mod channel_events;
 mod channel_id_json;
@@ -25,8 +27,11 @@ pub mod pending;
 mod pending_decisions;
 pub mod policy;
 pub mod strangers;
+mod sweeping;
 #[cfg(test)]
 pub(crate) mod test_node;
+pub mod total;
 pub mod user_channel_id;
 
-pub use events::Channels;
+pub use api::Channels;
+pub use events::EventHandler;

@@ -13,6 +13,7 @@ use super::closed::{CloseType, ClosedChannel};
 use super::closing_transaction::ClosingTransaction;
 use super::funding_spends::FundingSpends;
 use super::list::{Channel, ChannelState, channels};
+use super::sweeping::Sweeping;
 use crate::ldk::{ChainMonitor, ChannelManager};
 
 /// All channels that are being opened or closed.
@@ -24,6 +25,16 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// Returns whether this closed channel is still being resolved on chain.
+    pub fn is_resolving(&self, closed: &ChannelId) -> bool {
+        let waiting = self.waiting_close.iter().map(|waiting| &waiting.channel);
+        let forced = self.force_closing.iter().map(|forced| &forced.channel);
+        waiting.chain(forced).any(|subject| match subject {
+            Subject::Channel(managed) => managed.channel_id == *closed,
+            Subject::Record { channel_id, .. } => channel_id == closed,
+        })
+    }
+
     /// Returns the sum of our funds that are not in the wallet yet, in sat.
     pub fn total_limbo_sat(&self) -> u64 {
         let waiting = self.waiting_close.iter().map(|channel| channel.limbo_sat);
@@ -77,14 +88,6 @@ pub struct HtlcOnChain {
     pub payment_hash: PaymentHash,
     /// The height from which our timeout (outgoing HTLC) or the peer's (incoming) can claim it.
     pub expiry_height: u32,
-}
-
-/// A spendable output of a closed channel that the sweeper holds: it is no longer in LDK's balances
-/// and not yet in the wallet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sweeping {
-    pub channel_id: ChannelId,
-    pub amount_sat: u64,
 }
 
 /// Returns all channels that are being opened or closed.

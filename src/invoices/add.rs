@@ -23,9 +23,18 @@ impl Registry {
     /// [`InvoiceError`] if the request is invalid, the hash is in use, or the database is not
     /// writable.
     pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
-        let (record, ticket) = self.add_now(new)?;
+        let (record, ticket) = self.add_now(self.hinted(new))?;
         self.store.durable(ticket).await;
         Ok(record)
+    }
+
+    /// Returns the request with our route hints, if it asks for them.
+    fn hinted(&self, mut new: NewInvoice) -> NewInvoice {
+        if new.private {
+            let ours = (self.own_hints)(new.value_msat, &new.route_hints);
+            new.route_hints.extend(ours);
+        }
+        new
     }
 
     fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {

@@ -77,9 +77,9 @@ pub struct NewInvoice {
     pub cltv_delta: u64,
     /// On-chain fallback address.
     pub fallback: Option<Address<NetworkUnchecked>>,
-    /// Whether the route hints reveal our unannounced channels. Only stored; the hints are in
-    /// `route_hints`.
+    /// Whether to add route hints over our unannounced channels.
     pub private: bool,
+    /// The client's own route hints.
     pub route_hints: Vec<RouteHint>,
 }
 

@@ -57,7 +57,7 @@ pub use error::InvoiceError;
 pub use event::InvoiceEvent;
 pub use followers::TooSlow;
 pub use inbound_htlcs::{Claimable, InboundHtlcs, IncomingHtlc};
-pub use registry::{Limits, Registry};
+pub use registry::{Limits, OwnHints, Registry};
 pub use reissue::InvoiceText;
 pub use subscribe::Subscription;
 pub use subscribe_single::SingleSubscription;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::Network;
 use lightning_types::payment::PaymentHash;
+use lightning_types::routing::RouteHint;
 use tokio::sync::Notify;
 
 use super::announcer::Announcer;
@@ -33,12 +34,16 @@ pub struct Limits {
     pub default_cltv_delta: u32,
 }
 
+/// Returns route hints over our unannounced channels for an amount in msat, in addition to the given hints.
+pub type OwnHints = dyn Fn(u64, &[RouteHint]) -> Vec<RouteHint> + Send + Sync;
+
 /// The registry of all invoices of this node.
 pub struct Registry {
     pub(super) store: Arc<Store>,
     pub(super) inbound: Arc<dyn InboundHtlcs>,
     pub(super) keys: Arc<KeysManager>,
     pub(super) limits: Limits,
+    pub(super) own_hints: Arc<OwnHints>,
     network: Network,
     state: Mutex<State>,
     pub(super) announcer: Announcer,
@@ -68,6 +73,7 @@ impl Registry {
             inbound,
             keys,
             limits,
+            own_hints: Arc::new(|_, _| Vec::new()),
             network,
             state: Mutex::new(State::new(
                 last_add_index,
@@ -77,6 +83,12 @@ impl Registry {
             timer: Notify::new(),
             expiry,
         })
+    }
+
+    /// Adds these route hints to private invoices.
+    #[must_use]
+    pub fn with_own_hints(self, own_hints: Arc<OwnHints>) -> Self {
+        Self { own_hints, ..self }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

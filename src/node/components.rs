@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
+use lightning_types::routing::RouteHint;
 use tokio::sync::Notify;
 
 use super::StartError;
@@ -22,7 +23,7 @@ use super::outbound_htlcs::ManagerOutboundHtlcs;
 use super::peer_channels::ManagerPeers;
 use super::snapshot::NodeSnapshot;
 use super::store_adapters::StoreAdapters;
-use crate::channels::Channels;
+use crate::channels;
 use crate::channels::close::{BroadcastCommitment, Closer};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::inbound::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
@@ -37,6 +38,7 @@ use crate::peers::custom_messages::CustomMessages;
 use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
+use crate::routing::own_hints::own_hints;
 use ldk_amp::SetLimits;
 
 /// The components around LDK's core.
@@ -211,7 +213,7 @@ fn channels(
     core: &Core,
     opener: &Arc<Opener>,
     peer_manager: &Arc<PeerManager>,
-) -> Channels {
+) -> channels::EventHandler {
     let rules = AcceptRules {
         min_channel_sat: config.min_channel_size_sat,
         max_pending_per_peer: MAX_PENDING_PER_PEER,
@@ -229,7 +231,7 @@ fn channels(
         graph_is_verified: !core.chain_info.pruned,
     };
     let adapters = Arc::new(StoreAdapters(core.store.clone()));
-    Channels::new(
+    channels::EventHandler::new(
         core.manager.clone(),
         opener.clone(),
         Acceptor::new(
@@ -285,13 +287,18 @@ fn invoices(
         core.manager.clone(),
         gateway.clone(),
     ));
-    Ok(Registry::new(
+    let registry = Registry::new(
         core.store.clone(),
         port,
         core.keys.clone(),
         config.network,
         limits,
-    )?)
+    )?;
+    let (manager, graph) = (core.manager.clone(), core.graph.clone());
+    let hints = move |value_msat: u64, given: &[RouteHint]| {
+        own_hints(&manager.list_usable_channels(), &graph, value_msat, given)
+    };
+    Ok(registry.with_own_hints(Arc::new(hints)))
 }
 
 fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::inbound_htlcs::{NodeChannelMessages, NodeGateway};
-use crate::channels::Channels;
+use crate::channels;
 use crate::invoices::Registry;
 use crate::ldk::OutputSweeper;
 use crate::payments::Payments;
@@ -22,7 +22,7 @@ use ldk_amp::EnvelopeKey;
 
 /// The modules that handle events.
 pub(super) struct EventHandler {
-    pub(super) channels: Channels,
+    pub(super) channels: channels::EventHandler,
     pub(super) invoices: Arc<Registry>,
     pub(super) payments: Arc<Payments>,
     pub(super) gateway: Arc<NodeGateway>,

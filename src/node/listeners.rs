@@ -1,7 +1,6 @@
 //! The sockets that the node listens on, bound before any task starts, so that a port in use ends the
 //! start at once.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +21,6 @@ const LISTEN_ADDRESS_FILE: &str = "listen.address";
 /// Bound sockets, and what is served on them.
 pub(super) struct Listeners {
     pub(super) peers: Vec<TcpListener>,
-    /// The addresses of `peers`.
-    pub(super) listening: Vec<SocketAddr>,
     pub(super) donation_page: Option<Page>,
     pub(super) api: rpc::Listeners,
     pub(super) bakery: Arc<Bakery>,
@@ -39,12 +36,9 @@ impl Listeners {
         let peers = listen::bind(&config.listen)?;
         let donation_page = donations::open(config, core, components).await?;
         let (api, bakery) = api_listeners::open(config, &core.store).await?;
-        let addresses = peers.iter().filter_map(|socket| socket.local_addr().ok());
-        let listening: Vec<SocketAddr> = addresses.collect();
-        write_listening(&config.network_dir(), &listening)?;
+        write_listening(&config.network_dir(), &peers)?;
         Ok(Self {
             peers,
-            listening,
             donation_page,
             api,
             bakery,
@@ -52,8 +46,10 @@ impl Listeners {
     }
 }
 
-fn write_listening(directory: &Path, listening: &[SocketAddr]) -> Result<(), StartError> {
-    let lines: Vec<String> = listening.iter().map(ToString::to_string).collect();
+/// Writes the actual addresses of the sockets for peers.
+fn write_listening(directory: &Path, peers: &[TcpListener]) -> Result<(), StartError> {
+    let addresses = peers.iter().filter_map(|socket| socket.local_addr().ok());
+    let lines: Vec<String> = addresses.map(|address| address.to_string()).collect();
     let text = lines.join("\n") + "\n";
     let path = directory.join(LISTEN_ADDRESS_FILE);
     ampd_files::replace(&path, text.as_bytes(), Readers::Owner)?;

@@ -59,7 +59,6 @@ use crate::config::Config;
 use crate::log_levels::LogLevels;
 use crate::open_files;
 use crate::peers::announce::Announcement;
-use crate::rpc::Context;
 use crate::storage::{StorageError, Store};
 use components::Components;
 use core::Core;
@@ -124,19 +123,15 @@ impl Node {
         );
         components.payments.resume(unfinished);
         let donations = listeners.donation_page.map(|page| tasks.serve_page(page));
-        let (bakery, listening) = (listeners.bakery, listeners.listening);
-        let context = Context {
+        let context = rpc_context::context(
+            config,
+            &core,
+            &components,
+            following,
             donations,
-            ..rpc_context::context(
-                config,
-                &core,
-                &components,
-                bakery,
-                following,
-                listening,
-                levels,
-            )
-        };
+            listeners.bakery,
+            levels,
+        );
         tasks.serve_api(context, listeners.api);
         tracing::info!(node_id = %core.node_id, "ampd is ready");
         Ok(Self {

@@ -16,8 +16,7 @@ use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
 use crate::model::payment::FailureReason;
 use crate::payments::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
-use crate::routing::payment_paths::OurChannels;
-use crate::routing::{NoRoute, RouteFinder};
+use crate::routing::{NoRoute, OurChannels, RouteFinder};
 
 /// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
 /// managers of LDK's functional test framework.
@@ -59,12 +58,7 @@ where
     M::Target: AChannelManager,
 {
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
-        let manager = self.manager.get_cm();
-        let ours = OurChannels {
-            usable: manager.list_usable_channels(),
-            in_flight: manager.compute_inflight_htlcs(),
-            height: manager.current_best_block().height,
-        };
+        let ours = OurChannels::of(&*self.manager);
         let found = self.finder.find_paths(&question.query(), &ours);
         found.map_err(|why| {
             tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");

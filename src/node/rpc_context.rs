@@ -1,6 +1,5 @@
 //! The RPC context: what of the node the RPC services use.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lightning::ln::msgs::BaseMessageHandler;
@@ -10,20 +9,65 @@ use super::core::Core;
 use super::inbound_htlcs::NodeChannelMessages;
 use crate::chain::Fundings;
 use crate::chain::sync::Following;
+use crate::channels::{self, Channels};
 use crate::config::Config;
 use crate::log_levels::LogLevels;
-use crate::peers::address;
+use crate::message_signing::MessageSigner;
 use crate::peers::list::feature_bits;
+use crate::peers::{Peers, address};
 use crate::routing::asked_route::Routes;
-use crate::rpc::{Bakery, Context};
+use crate::routing::view::Graph;
+use crate::rpc::{Bakery, Context, NodeInfo};
+use crate::wallet::Funds;
+use crate::web::Donations;
 
 fn routes(core: &Core) -> Routes {
     Routes::new(
+        core.manager.clone(),
         core.graph.clone(),
         core.scorer.clone(),
         core.keys.clone(),
         core.logger.clone(),
-        core.node_id,
+    )
+}
+
+fn channels(core: &Core, components: &Components) -> Channels {
+    let events = &components.events.channels;
+    Channels::new(channels::api::Parts {
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        sweeper: core.sweeper.clone(),
+        peers: components.peer_manager.clone(),
+        opener: components.opener.clone(),
+        closer: components.closer.clone(),
+        spends: core.spends.clone(),
+        store: core.store.clone(),
+        reserve: core.reserve.clone(),
+        acceptors: events.acceptors().clone(),
+        feed: events.feed().clone(),
+        htlcs: events.htlcs().clone(),
+    })
+}
+
+fn funds(core: &Core) -> Funds {
+    Funds::new(
+        core.wallet.clone(),
+        core.store.clone(),
+        core.broadcaster.clone(),
+    )
+}
+
+fn graph(core: &Core) -> Graph {
+    let fundings = Fundings::new(core.bitcoind.clone());
+    Graph::new(core.graph.clone(), core.manager.clone(), fundings)
+}
+
+fn peers(components: &Components) -> Peers {
+    Peers::new(
+        components.peer_manager.clone(),
+        components.connector.clone(),
+        components.reconnector.clone(),
+        components.custom_messages.clone(),
     )
 }
 
@@ -35,61 +79,46 @@ fn own_features(core: &Core, messages: &NodeChannelMessages) -> Vec<u32> {
     bits
 }
 
+fn node_info(config: &Config, core: &Core, components: &Components) -> NodeInfo {
+    let alias = config.alias.as_ref();
+    let addresses = config.external_addresses.iter();
+    NodeInfo {
+        network: config.network,
+        id: core.node_id,
+        alias: alias.map_or_else(String::new, |alias| alias.as_str().to_owned()),
+        color: config.color.to_string(),
+        addresses: addresses.map(address::text).collect(),
+        features: own_features(core, &components.events.channel_messages),
+        cltv_delta: config.forwarding.cltv_delta.into(),
+    }
+}
+
+/// Fills the context.
 pub(super) fn context(
     config: &Config,
     core: &Core,
     components: &Components,
-    bakery: Arc<Bakery>,
     chain: Following,
-    listening: Vec<SocketAddr>,
+    donations: Option<Arc<Donations>>,
+    bakery: Arc<Bakery>,
     levels: LogLevels,
 ) -> Context {
     Context {
-        network: config.network,
-        node_id: core.node_id,
-        alias: config
-            .alias
-            .as_ref()
-            .map(|alias| alias.as_str().to_owned())
-            .unwrap_or_default(),
-        color: config.color.to_string(),
-        external_addresses: config
-            .external_addresses
-            .iter()
-            .map(address::text)
-            .collect(),
-        listening,
-        features: own_features(core, &components.events.channel_messages),
-        cltv_delta: config.forwarding.cltv_delta.into(),
-        manager: core.manager.clone(),
-        monitors: core.monitors.clone(),
-        peer_manager: components.peer_manager.clone(),
-        graph: core.graph.clone(),
+        node: node_info(config, core, components),
+        channels: channels(core, components),
+        payments: components.payments.clone(),
+        invoices: components.invoices.clone(),
+        routes: routes(core),
+        graph: graph(core),
+        peers: peers(components),
         chain,
         fees: core.fees.clone(),
-        broadcaster: core.broadcaster.clone(),
         wallet: core.wallet.clone(),
-        reserve: core.reserve.clone(),
-        sweeper: core.sweeper.clone(),
-        connector: components.connector.clone(),
-        reconnector: components.reconnector.clone(),
-        opener: components.opener.clone(),
-        closer: components.closer.clone(),
-        spends: core.spends.clone(),
-        payments: components.payments.clone(),
-        routes: Arc::new(routes(core)),
-        invoices: components.invoices.clone(),
-        donations: None,
+        funds: funds(core),
+        signer: MessageSigner::new(core.keys.clone()),
         bakery,
-        store: core.store.clone(),
+        donations,
+        levels,
         stop: core.stop.clone(),
-
-        keys: core.keys.clone(),
-        fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
-        channel_feed: components.events.channels.feed().clone(),
-        acceptors: components.events.channels.acceptors().clone(),
-        htlc_feed: components.events.channels.htlcs().clone(),
-        custom_messages: components.custom_messages.clone(),
-        levels: Arc::new(levels),
     }
 }

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod address_book;
 pub mod announce;
+pub mod api;
 pub mod connect;
 pub mod connection;
 pub mod custom_messages;
@@ -17,6 +18,7 @@ pub mod reconnect;
 mod tcp;
 
 pub use address_book::AddressBook;
+pub use api::Peers;
 pub use connect::Connector;
 pub use connection::PeerManager;
 pub use reconnect::Reconnector;

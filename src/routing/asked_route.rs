@@ -1,14 +1,13 @@
 //! Route queries (`QueryRoutes`): finds a route without sending anything or updating scores.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::gossip::NodeId;
 use lightning::routing::router::{
-    InFlightHtlcs, Path, RouteParameters, ScorerAccountingForInFlightHtlcs, find_route,
+    Path, RouteHop, RouteParameters, ScorerAccountingForInFlightHtlcs, find_route,
 };
 use lightning::routing::scoring::{
     FixedPenaltyScorer, ProbabilisticScoringFeeParameters, ScoreLookUp,
@@ -19,8 +18,9 @@ use super::finder::{check_balance, first_hops};
 use super::into_payee::IntoPayee;
 pub use super::not_over::Avoid;
 use super::not_over::NotOver;
+use super::our_channels::OurChannels;
 use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
-use crate::ldk::{KeysManager, NetworkGraph, Scorer};
+use crate::ldk::{ChannelManager, KeysManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
 
 /// A route request. The route has a single path regardless of the query's `max_parts`, and ends exactly
@@ -34,25 +34,19 @@ pub struct RouteWish<'a> {
     pub onion: &'a RecipientOnionFields,
 }
 
-/// A snapshot of our channels, from the channel manager.
-pub struct OurChannels<'a> {
-    /// Our usable channels.
-    pub channels: &'a [ChannelDetails],
-    pub in_flight: &'a InFlightHtlcs,
-    /// The height of the best block.
-    pub height: u32,
-}
-
 /// A route found for a request.
 #[derive(Debug, Clone)]
 pub struct AskedRoute {
     pub path: Path,
     /// The estimated success probability, 0 to 1.
     pub success_probability: f64,
+    /// The height of the best block at the time of the search.
+    pub height: u32,
 }
 
 /// Finds and builds routes for API clients.
 pub struct Routes {
+    pub(super) manager: Arc<ChannelManager>,
     pub(super) graph: Arc<NetworkGraph>,
     pub(super) our_node_id: PublicKey,
     scorer: Arc<Scorer>,
@@ -62,17 +56,18 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Creates a route finder for the node `our_node_id`.
+    /// Creates a route finder for the node of this channel manager.
     pub fn new(
+        manager: Arc<ChannelManager>,
         graph: Arc<NetworkGraph>,
         scorer: Arc<Scorer>,
         keys: Arc<KeysManager>,
         logger: Arc<LdkLogger>,
-        our_node_id: PublicKey,
     ) -> Self {
         Self {
+            our_node_id: manager.get_our_node_id(),
+            manager,
             graph,
-            our_node_id,
             scorer,
             keys,
             logger,
@@ -84,11 +79,11 @@ impl Routes {
     ///
     /// # Errors
     /// [`NoRoute`] if there is none.
-    pub fn find(
-        &self,
-        wish: &RouteWish<'_>,
-        ours: &OurChannels<'_>,
-    ) -> Result<AskedRoute, NoRoute> {
+    pub fn query(&self, wish: &RouteWish<'_>) -> Result<AskedRoute, NoRoute> {
+        self.find(wish, &OurChannels::of(&*self.manager))
+    }
+
+    fn find(&self, wish: &RouteWish<'_>, ours: &OurChannels) -> Result<AskedRoute, NoRoute> {
         self.check(wish, ours)?;
         let query = RouteQuery {
             max_parts: 1,
@@ -110,10 +105,11 @@ impl Routes {
         Ok(AskedRoute {
             path,
             success_probability,
+            height: ours.height,
         })
     }
 
-    fn check(&self, wish: &RouteWish<'_>, ours: &OurChannels<'_>) -> Result<(), NoRoute> {
+    fn check(&self, wish: &RouteWish<'_>, ours: &OurChannels) -> Result<(), NoRoute> {
         let query = &wish.query;
         if query.payee == self.our_node_id {
             return Err(NoRoute::ToSelf);
@@ -121,7 +117,7 @@ impl Routes {
         if query.amount_msat == 0 {
             return Err(NoRoute::NoAmount);
         }
-        let first_hops = first_hops(&query.outgoing_channels, ours.channels);
+        let first_hops = first_hops(&query.outgoing_channels, &ours.usable);
         check_balance(query, &first_hops)
     }
 
@@ -131,7 +127,7 @@ impl Routes {
         &self,
         wish: &RouteWish<'_>,
         parameters: &RouteParameters,
-        ours: &OurChannels<'_>,
+        ours: &OurChannels,
     ) -> Result<Path, NoRoute> {
         let unlimited = RouteParameters {
             max_total_routing_fee_msat: None,
@@ -152,16 +148,16 @@ impl Routes {
         &self,
         wish: &RouteWish<'_>,
         parameters: &RouteParameters,
-        ours: &OurChannels<'_>,
+        ours: &OurChannels,
     ) -> Option<Path> {
         if wish.use_scores {
             // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
             let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
-            let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, ours.in_flight);
+            let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, &ours.in_flight);
             return self.search(wish, parameters, ours, &scorer, &self.fees);
         }
         let scorer = FixedPenaltyScorer::with_penalty(0);
-        let scorer = ScorerAccountingForInFlightHtlcs::new(&scorer, ours.in_flight);
+        let scorer = ScorerAccountingForInFlightHtlcs::new(&scorer, &ours.in_flight);
         self.search(wish, parameters, ours, &scorer, &())
     }
 
@@ -169,7 +165,7 @@ impl Routes {
         &self,
         wish: &RouteWish<'_>,
         parameters: &RouteParameters,
-        ours: &OurChannels<'_>,
+        ours: &OurChannels,
         scorer: &S,
         score_params: &S::ScoreParams,
     ) -> Option<Path> {
@@ -185,7 +181,7 @@ impl Routes {
             scorer: &scorer,
             avoid: &wish.avoid,
         };
-        let first_hops = first_hops(&query.outgoing_channels, ours.channels);
+        let first_hops = first_hops(&query.outgoing_channels, &ours.usable);
         let found = find_route(
             &self.our_node_id,
             parameters,
@@ -243,9 +239,31 @@ impl Routes {
         Some((channel.node_one, channel.node_two))
     }
 
-    /// Returns a public channel's capacity in sat, if known.
-    pub fn capacity_sat(&self, scid: u64) -> Option<u64> {
-        self.graph.read_only().channel(scid)?.capacity_sats
+    /// Returns the capacity in sat of each channel of the path, if known.
+    pub fn capacities_sat(&self, path: &Path) -> Vec<Option<u64>> {
+        let ours = self.own_capacities_sat();
+        let graph = self.graph.read_only();
+        let capacity = |hop: &RouteHop| {
+            let ours = ours.get(&hop.short_channel_id).copied();
+            ours.or_else(|| graph.channel(hop.short_channel_id)?.capacity_sats)
+        };
+        path.hops.iter().map(capacity).collect()
+    }
+
+    /// Returns the capacities of our channels in sat, by their SCIDs and outbound SCID aliases.
+    fn own_capacities_sat(&self) -> HashMap<u64, u64> {
+        let channels = self.manager.list_channels().into_iter();
+        let named = channels.flat_map(|channel| {
+            let names = [channel.short_channel_id, channel.outbound_scid_alias];
+            let sat = channel.channel_value_satoshis;
+            names.into_iter().flatten().map(move |scid| (scid, sat))
+        });
+        named.collect()
+    }
+
+    /// Returns the height of the best block.
+    pub fn height(&self) -> u32 {
+        self.manager.current_best_block().height
     }
 }
 

@@ -71,7 +71,15 @@ impl Routes {
     ///
     /// # Errors
     /// [`BuildError`] if there are no nodes, a channel is missing or the amount is too large.
-    pub fn build(&self, plan: &RoutePlan, channels: &[ChannelDetails]) -> Result<Path, BuildError> {
+    pub fn build(&self, plan: &RoutePlan) -> Result<Path, BuildError> {
+        self.build_over(&self.manager.list_usable_channels(), plan)
+    }
+
+    fn build_over(
+        &self,
+        channels: &[ChannelDetails],
+        plan: &RoutePlan,
+    ) -> Result<Path, BuildError> {
         if plan.nodes.is_empty() {
             return Err(BuildError::NoHops);
         }

@@ -14,6 +14,7 @@ pub mod gossip_message;
 pub mod graph;
 mod into_payee;
 mod not_over;
+mod our_channels;
 pub mod own_hints;
 mod own_update;
 pub mod patient_gossip;
@@ -28,5 +29,6 @@ pub mod view;
 mod waiting_updates;
 
 pub use finder::RouteFinder;
+pub use our_channels::OurChannels;
 pub use payment_paths::FailedChannel;
 pub use query::{NoRoute, RouteQuery};

@@ -2,9 +2,10 @@
 
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::RecipientOnionFields;
-use lightning::routing::router::{InFlightHtlcs, Path};
+use lightning::routing::router::Path;
 
 use super::finder::RouteFinder;
+use super::our_channels::OurChannels;
 use super::query::{NoRoute, RouteQuery};
 use super::split::{Whole, in_pieces, split};
 
@@ -32,15 +33,6 @@ pub struct PathsQuery<'a> {
     pub onion: &'a RecipientOnionFields,
     /// The channels that failed during this payment.
     pub failed_channels: &'a [FailedChannel],
-}
-
-/// The state of this node's channels, from the `ChannelManager`.
-pub struct OurChannels {
-    pub usable: Vec<ChannelDetails>,
-    /// The HTLCs already in flight.
-    pub in_flight: InFlightHtlcs,
-    /// The height of the best block.
-    pub height: u32,
 }
 
 impl RouteFinder {

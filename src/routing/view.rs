@@ -1,6 +1,7 @@
 //! The network graph as shown to API clients: LDK's graph plus our channels missing from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
@@ -11,6 +12,7 @@ use lightning::routing::gossip::{
 };
 
 use super::forwarding_terms::ForwardingTerms;
+use crate::chain::{ChainError, Fundings};
 use crate::ldk::{ChannelManager, NetworkGraph};
 
 /// The routing policy of one end of a channel.
@@ -46,6 +48,56 @@ pub struct Edge {
     pub proof: Option<Proof>,
 }
 
+/// The network graph, and the chain in which the funding outputs of its channels are looked up.
+pub struct Graph {
+    graph: Arc<NetworkGraph>,
+    manager: Arc<ChannelManager>,
+    fundings: Fundings,
+}
+
+impl Graph {
+    pub fn new(graph: Arc<NetworkGraph>, manager: Arc<ChannelManager>, fundings: Fundings) -> Self {
+        Self {
+            graph,
+            manager,
+            fundings,
+        }
+    }
+
+    /// Returns a read-only view of the current graph.
+    pub fn view(&self) -> GraphView<'_> {
+        GraphView::new(&self.graph, &self.manager)
+    }
+
+    /// Returns whether no channel is known from gossip.
+    pub fn is_empty(&self) -> bool {
+        self.graph.read_only().channels().is_empty()
+    }
+
+    /// Returns the node's announced alias, or an empty string.
+    pub fn alias(&self, node: &PublicKey) -> String {
+        alias(&self.graph.read_only(), &node_id(node))
+    }
+
+    /// Returns the short channel id of a channel point: our own channels are known, others are looked
+    /// up in the chain.
+    ///
+    /// # Errors
+    /// If bitcoind is unavailable.
+    pub async fn scid(&self, point: &OutPoint) -> Result<Option<u64>, ChainError> {
+        let own = self.view().own_scid(point);
+        match own {
+            Some(scid) => Ok(Some(scid)),
+            None => self.fundings.scid(point).await,
+        }
+    }
+
+    /// Looks up funding outputs in the chain, see [`Fundings::points`].
+    pub async fn points(&self, scids: impl IntoIterator<Item = u64>) -> HashMap<u64, OutPoint> {
+        self.fundings.points(scids).await
+    }
+}
+
 /// A view of the graph. It holds a read lock, which blocks gossip processing.
 pub struct GraphView<'a> {
     graph: ReadOnlyNetworkGraph<'a>,
@@ -56,7 +108,7 @@ pub struct GraphView<'a> {
 
 impl<'a> GraphView<'a> {
     /// Locks the graph and lists our open channels.
-    pub fn new(graph: &'a NetworkGraph, manager: &ChannelManager) -> Self {
+    fn new(graph: &'a NetworkGraph, manager: &ChannelManager) -> Self {
         let channels = manager.list_channels().into_iter();
         let open = channels.filter(|channel| channel.is_channel_ready);
         let own = open.filter_map(|channel| Some((channel.short_channel_id?, channel)));
@@ -107,6 +159,22 @@ impl<'a> GraphView<'a> {
     /// Returns the node's announcement, if there is one.
     pub fn announcement(&self, node: &NodeId) -> Option<&NodeAnnouncementInfo> {
         self.graph.node(node)?.announcement_info.as_ref()
+    }
+
+    /// Returns the node's announced alias, or an empty string.
+    pub fn alias(&self, node: &NodeId) -> String {
+        alias(&self.graph, node)
+    }
+
+    /// Returns the announced alias of our peer in this channel, or `None` if the channel is unknown.
+    pub fn peer_alias(&self, scid: u64) -> Option<String> {
+        let edge = self.edge(scid)?;
+        let peer = if edge.node_1 == self.us {
+            edge.node_2
+        } else {
+            edge.node_1
+        };
+        Some(self.alias(&peer))
     }
 
     /// Returns the announced channels of a node.
@@ -176,6 +244,13 @@ impl<'a> GraphView<'a> {
 /// Converts a public key to the graph's node id.
 pub fn node_id(key: &PublicKey) -> NodeId {
     NodeId::from_pubkey(key)
+}
+
+fn alias(graph: &ReadOnlyNetworkGraph<'_>, node: &NodeId) -> String {
+    let announced = graph
+        .node(node)
+        .and_then(|node| node.announcement_info.as_ref());
+    announced.map_or_else(String::new, |info| info.alias().to_string())
 }
 
 fn peer(own: &ChannelDetails) -> NodeId {

@@ -1,6 +1,5 @@
 //! The RPC context: the node's modules that the services call.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bitcoin::Network;
@@ -9,82 +8,57 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::chain;
-use crate::channels::acceptors::ChannelAcceptors;
-use crate::channels::anchor_reserve::AnchorReserve;
-use crate::channels::channel_events::ChannelFeed;
-use crate::channels::close::Closer;
-use crate::channels::funding_spends::FundingSpends;
-use crate::channels::htlc_feed::HtlcFeed;
-use crate::channels::open::Opener;
+use crate::channels::Channels;
 use crate::invoices::Registry;
-use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
+use crate::message_signing::MessageSigner;
 use crate::payments::Payments;
-use crate::peers::{
-    PeerManager, connect::Connector, custom_messages::CustomMessages, reconnect::Reconnector,
-};
+use crate::peers::Peers;
 use crate::routing::asked_route::Routes;
+use crate::routing::view::Graph;
 use crate::rpc::Bakery;
 use crate::rpc::transport::streams::blocking;
-use crate::storage::Store;
-use crate::wallet::Wallet;
+use crate::wallet::{Funds, Wallet};
 use crate::web::Donations;
 
-/// The modules and values of the node that RPC services use. Filled by `node`.
-pub struct Context {
+/// The settings of this node that API clients can see.
+pub struct NodeInfo {
     pub network: Network,
-    pub node_id: PublicKey,
+    pub id: PublicKey,
+    /// Empty if none is configured.
     pub alias: String,
     /// `#rrggbb`.
     pub color: String,
     /// Our public addresses for peers, `host:port`.
-    pub external_addresses: Vec<String>,
-    /// The local addresses on which we listen for peers.
-    pub listening: Vec<SocketAddr>,
+    pub addresses: Vec<String>,
     /// The feature bits of our `init` and `node_announcement` (BOLT 9).
     pub features: Vec<u32>,
     /// The default final CLTV delta of payments to a public key, in blocks.
     pub cltv_delta: u32,
-    pub manager: Arc<ChannelManager>,
-    pub monitors: Arc<ChainMonitor>,
-    pub peer_manager: Arc<PeerManager>,
-    pub graph: Arc<NetworkGraph>,
+}
+
+/// The modules and values of the node that RPC services use, without LDK's objects. Filled by `node`.
+pub struct Context {
+    pub node: NodeInfo,
+    pub channels: Channels,
+    pub payments: Arc<Payments>,
+    pub invoices: Arc<Registry>,
+    pub routes: Routes,
+    pub graph: Graph,
+    pub peers: Peers,
     pub chain: chain::sync::Following,
     pub fees: Arc<chain::FeeEstimates>,
-    pub broadcaster: Arc<chain::Broadcaster>,
     pub wallet: Arc<Wallet>,
-    /// The on-chain reserve for fee bumping of anchor channels.
-    pub reserve: Arc<AnchorReserve>,
-    pub sweeper: Arc<OutputSweeper>,
-    pub connector: Arc<Connector>,
-    pub reconnector: Arc<Reconnector>,
-    pub opener: Arc<Opener>,
-    pub closer: Arc<Closer>,
-    pub spends: Arc<FundingSpends>,
-    pub payments: Arc<Payments>,
-    /// Answers QueryRoutes.
-    pub routes: Arc<Routes>,
-    pub invoices: Arc<Registry>,
-    /// `None` if the donation page is disabled.
-    pub donations: Option<Arc<Donations>>,
+    /// Changes of the wallet that are on disk, or broadcast, when the call returns.
+    pub funds: Funds,
+    pub signer: MessageSigner,
     /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
-    /// The database, with the records of closed channels.
-    pub store: Arc<Store>,
+    /// `None` if the donation page is disabled.
+    pub donations: Option<Arc<Donations>>,
+    pub levels: LogLevels,
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
-
-    /// Signs and verifies messages.
-    pub keys: Arc<KeysManager>,
-    /// Looks up the funding outputs of other nodes' channels.
-    pub fundings: Arc<chain::Fundings>,
-    pub channel_feed: ChannelFeed,
-    /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
-    pub acceptors: ChannelAcceptors,
-    pub htlc_feed: HtlcFeed,
-    /// Also reports peers going online and offline.
-    pub custom_messages: Arc<CustomMessages>,
-    pub levels: Arc<LogLevels>,
 }
 
 impl Context {

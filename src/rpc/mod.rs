@@ -17,7 +17,7 @@ mod test_recordings;
 mod transport;
 
 pub use bakery::{BakeError, Bakery};
-pub use context::Context;
+pub use context::{Context, NodeInfo};
 pub use server::{Listeners, ServeError, local_names, serve};
 pub use transport::macaroon_files::{MacaroonFileError, write as write_macaroons};
 pub use transport::rest::{Origins, rest_message};

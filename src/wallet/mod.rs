@@ -3,10 +3,11 @@
 //! [`Wallet`] wraps bdk's wallet with BIP 84 keys (P2WPKH). It follows the chain as a listener of the
 //! `chain` module, stores its changes in a [`ChangeLog`] and labels and leases in a [`NoteBook`], and
 //! provides LDK with coins for fee bumps and scripts for sweeps. It does not broadcast: signed transactions
-//! go to the `chain` module's broadcaster or to LDK.
+//! go to the `chain` module's broadcaster, for API clients by [`Funds`], or to LDK.
 
 mod accounts;
 mod addresses;
+mod api;
 mod build;
 mod bump;
 mod child;
@@ -27,6 +28,7 @@ mod state;
 mod store;
 
 pub use accounts::{Account, OwnAddress};
+pub use api::{Funds, FundsError};
 pub use bump::Bump;
 pub use child::Child;
 pub use error::WalletError;

@@ -4,7 +4,6 @@
 use ampd::invoices::NewInvoice;
 use ampd::model::invoice::InvoiceState;
 use ldk_amp::PaymentAddr;
-use lightning::types::payment::PaymentHash;
 
 use crate::scene::*;
 use crate::sender::{Outcome, shards};

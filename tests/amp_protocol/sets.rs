@@ -4,7 +4,7 @@ use ampd::invoices::InvoiceView;
 use ampd::model::htlc::HtlcState;
 use ampd::model::invoice::{InvoiceRef, InvoiceState};
 use ldk_amp::{PaymentAddr, SetId, Share};
-use lightning::types::payment::{PaymentHash, PaymentPreimage};
+use lightning::types::payment::PaymentHash;
 
 use crate::scene::*;
 use crate::sender::{Outcome, Payment, Shard, shards};

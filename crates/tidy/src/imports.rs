@@ -261,7 +261,7 @@ mod tests {
     use crate::{Finding, files, report};
 
     /// The modules of ampd. Each may import only from modules above it in this list.
-    const LAYERS: [&str; 23] = [
+    const LAYERS: [&str; 24] = [
         "clock",
         "rates",
         "open_files",
@@ -271,6 +271,7 @@ mod tests {
         "logging",
         "panics",
         "ldk",
+        "message_signing",
         "model",
         "storage",
         "chain",
@@ -372,6 +373,27 @@ mod tests {
                         what,
                     });
                 }
+            }
+        }
+        report(findings);
+    }
+
+    /// The services call the modules below; those alone handle LDK's objects.
+    #[test]
+    fn rpc_has_no_handles_of_ldk() {
+        let modules = Modules::read(&files::root(), Path::new("src/lib.rs"), Tests::Excluded);
+        let mut findings = Vec::new();
+        for (from, targets) in imports(&modules) {
+            let to_ldk = |to: &ModulePath| to.first().is_some_and(|to| to == "ldk");
+            if from.first().is_some_and(|from| from == "rpc") && targets.keys().any(to_ldk) {
+                findings.push(Finding {
+                    file: modules
+                        .get(&from)
+                        .map(|module| module.file.clone())
+                        .unwrap(),
+                    line: 1,
+                    what: "imports the module ldk".to_owned(),
+                });
             }
         }
         report(findings);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::parts::{Store, Wallet};
 use crate::channels::close::Closer;
-use crate::channels::events::Channels;
+use crate::channels::events::EventHandler;
 use crate::channels::funding_spends::FundingSpends;
 use crate::channels::inbound::Acceptor;
 use crate::channels::open::Opener;
@@ -47,8 +47,8 @@ pub(super) fn channels(
     spends: &Arc<FundingSpends>,
     strangers: &Arc<Strangers>,
     store: &Arc<Store>,
-) -> Channels {
-    Channels::new(
+) -> EventHandler {
+    EventHandler::new(
         manager.clone(),
         opener.clone(),
         acceptor,

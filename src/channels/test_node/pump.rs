@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Broadcasts;
-use crate::channels::events::Channels;
+use crate::channels::events::EventHandler;
 use crate::ldk::{ChainMonitor, ChannelManager};
 use crate::peers::PeerManager;
 
@@ -20,7 +20,7 @@ pub(super) struct Pump {
     pub monitors: Arc<ChainMonitor>,
     pub peers: Arc<PeerManager>,
     pub network: Arc<Broadcasts>,
-    pub channels: Channels,
+    pub channels: EventHandler,
     pub events: mpsc::UnboundedSender<Event>,
 }
 

@@ -1,5 +1,7 @@
 //! Checks of requests for new invoices.
 
+use std::sync::Arc;
+
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
@@ -188,6 +190,27 @@ async fn created_invoices_decode_to_the_same_values() {
         .lookup(&by_hash, HtlcSelection::All)
         .unwrap();
     assert_eq!(found.record, record);
+}
+
+#[tokio::test]
+async fn private_invoices_add_our_hints_to_the_given_ones() {
+    let fixture = Fixture::new();
+    let registry = Arc::into_inner(fixture.registry).unwrap();
+    let registry = registry.with_own_hints(Arc::new(|value_msat, given: &[RouteHint]| {
+        assert_eq!((value_msat, given), (5, &[hint()][..]));
+        vec![hint(), hint()]
+    }));
+    for (private, hints) in [(true, 3), (false, 1)] {
+        let new = NewInvoice {
+            value_msat: 5,
+            private,
+            route_hints: vec![hint()],
+            ..NewInvoice::default()
+        };
+        let record = registry.add(new).await.unwrap();
+        let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
+        assert_eq!(read.route_hints.len(), hints);
+    }
 }
 
 #[tokio::test]

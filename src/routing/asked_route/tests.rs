@@ -1,5 +1,7 @@
 //! Tests on the finder's test network, which has three routes from Alice to Bob.
 
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::routing::router::InFlightHtlcs;
 use lightning::types::payment::PaymentSecret;
 
 use super::*;
@@ -42,8 +44,8 @@ impl Fixture {
             onion: &onion,
         };
         let ours = OurChannels {
-            channels: &self.channels,
-            in_flight: &InFlightHtlcs::new(),
+            usable: self.channels.clone(),
+            in_flight: InFlightHtlcs::new(),
             height: 1,
         };
         self.routes.find(&wish, &ours)
@@ -54,7 +56,7 @@ pub(in crate::routing) fn routes(alice: &TestNode) -> Routes {
     let (graph, logger) = (alice.graph.clone(), Arc::new(LdkLogger));
     let scorer = Arc::new(read_or_new_scorer(None, &graph, &logger));
     let keys = Arc::new(KeysManager::new(&[5; 32], 1, 1, true));
-    Routes::new(graph, scorer, keys, logger, alice.id)
+    Routes::new(alice.manager.clone(), graph, scorer, keys, logger)
 }
 
 fn query(amount_sat: u64) -> RouteQuery {

@@ -20,7 +20,7 @@ async fn build_fills_in_channels_fees_and_expiries() {
     let (alice, channels) = three_routes().await;
     let routes = routes(&alice);
     let plan = plan(&[MIDDLE[1], BOB], Some(50_000_000));
-    let path = routes.build(&plan, &channels).unwrap();
+    let path = routes.build_over(&channels, &plan).unwrap();
     let hops = path.hops.iter();
     let hops: Vec<_> = hops
         .map(|hop| {
@@ -66,7 +66,7 @@ async fn error_gives_the_index_of_the_node_without_a_suitable_channel() {
             BuildError::NoChannel(0),
         ),
     ] {
-        assert_eq!(routes.build(&plan, &channels), Err(error));
+        assert_eq!(routes.build_over(&channels, &plan), Err(error));
     }
     assert_eq!(
         BuildError::NoChannel(1).to_string(),
@@ -81,7 +81,7 @@ async fn smallest_amount_is_used_by_default() {
     for channel in &mut channels {
         channel.next_outbound_htlc_minimum_msat = 5_000;
     }
-    let path = routes.build(&plan(&[MIDDLE[0], BOB], None), &channels);
+    let path = routes.build_over(&channels, &plan(&[MIDDLE[0], BOB], None));
     // Together with the forwarder's fee this equals the minimum of our channel.
     assert_eq!(path.unwrap().final_value_msat(), 4_000);
 }

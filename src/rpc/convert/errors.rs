@@ -15,7 +15,7 @@ use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::routing::NoRoute;
 use crate::routing::built_route::BuildError;
 use crate::storage::StorageError;
-use crate::wallet::WalletError;
+use crate::wallet::{FundsError, WalletError};
 
 /// An error for a request that lnd rejects with the same text.
 pub(in crate::rpc) fn refused(text: impl Into<String>) -> Status {
@@ -219,6 +219,19 @@ impl From<WalletError> for Status {
             | WalletError::FeeRate { .. }
             | WalletError::NotPending(_)
             | WalletError::ChangeSpent(_) => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<FundsError> for Status {
+    fn from(error: FundsError) -> Self {
+        match error {
+            FundsError::Wallet(error) => error.into(),
+            FundsError::Chain(error) => error.into(),
+            FundsError::NotSaved(_) | FundsError::Unreachable(_) | FundsError::Unknown { .. } => {
+                Self::unavailable(error.to_string())
+            }
+            FundsError::Panicked(_) => Self::internal(error.to_string()),
         }
     }
 }

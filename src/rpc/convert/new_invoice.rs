@@ -1,4 +1,4 @@
-//! Creates invoices from the fields that AddInvoice and AddHoldInvoice have in common.
+//! Parses the fields that AddInvoice and AddHoldInvoice have in common.
 
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
@@ -6,9 +6,6 @@ use lightning_types::payment::PaymentPreimage;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
-use crate::model::invoice::InvoiceRecord;
-use crate::routing::own_hints::own_hints;
-use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::parse::{amount_msat, not_negative};
 use crate::rpc::convert::route_hints;
@@ -16,19 +13,6 @@ use lnd_api::proto::lnrpc::Invoice;
 
 /// `expiry` value for an AMP invoice that never expires. An ampd extension; lnd refuses it.
 const NEVER_EXPIRES: i64 = i64::MAX;
-
-/// Creates the invoice, with route hints for our unannounced channels if the client requests them.
-pub(in crate::rpc) async fn create(
-    context: &Context,
-    mut new: NewInvoice,
-) -> Result<InvoiceRecord, Status> {
-    if new.private {
-        let channels = context.manager.list_usable_channels();
-        let ours = own_hints(&channels, &context.graph, new.value_msat, &new.route_hints);
-        new.route_hints.extend(ours);
-    }
-    Ok(context.invoices.add(new).await?)
-}
 
 /// Parses an AddInvoice request.
 pub(in crate::rpc) fn read(request: Invoice) -> Result<NewInvoice, Status> {

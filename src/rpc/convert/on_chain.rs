@@ -5,14 +5,12 @@ use std::str::FromStr;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
-use tokio::sync::watch;
 use tonic::Status;
 
 use crate::chain::FeeEstimates;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::parse::{FeeChoice, hash, not_negative, per_kw};
-use crate::storage::{Health, Store};
-use crate::wallet::{Wallet, WalletError};
+use crate::wallet::Wallet;
 use lnd_api::proto::lnrpc;
 
 /// lnd's name of the only account.
@@ -146,49 +144,9 @@ pub(in crate::rpc) fn confirmations(min: i32, max: i32) -> Result<(u32, u32), St
     }
 }
 
-/// Runs `note`, which changes the wallet's records, and waits until the change is committed.
-///
-/// # Errors
-/// Those of `note`. `Unavailable` while the database is not writable: `note` does not run then. Also
-/// `Unavailable` if writing fails after `note` ran: the change is in effect, but a crash can undo it.
-pub(in crate::rpc) async fn on_disk<T>(
-    store: &Store,
-    note: impl FnOnce() -> Result<T, WalletError>,
-) -> Result<T, Status> {
-    let mut health = store.health();
-    if let Health::Failing(why) = &*health.borrow() {
-        return Err(not_written(why));
-    }
-    let noted = note()?;
-    let ticket = store.submit(Vec::new());
-    tokio::select! {
-        biased;
-        () = store.durable(ticket) => Ok(noted),
-        why = failure(&mut health) => Err(not_written(&why)),
-    }
-}
-
-async fn failure(health: &mut watch::Receiver<Health>) -> String {
-    match health
-        .wait_for(|now| *now != Health::Writing)
-        .await
-        .as_deref()
-    {
-        Ok(Health::Failing(why)) => why.clone(),
-        _ => "the database is closed".to_owned(),
-    }
-}
-
-fn not_written(why: &str) -> Status {
-    Status::unavailable(format!(
-        "the database is not writable ({why}); the change is not saved"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::wallet_notes::PutLabel;
 
     fn text<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
         result.unwrap_err().message().to_owned()
@@ -226,22 +184,6 @@ mod tests {
             "selected outpoints contain duplicate values"
         );
         assert_eq!(coins(&[message]).unwrap(), [coin]);
-    }
-
-    #[tokio::test]
-    async fn on_disk_returns_after_the_commit() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let txid = Txid::all_zeros();
-        let noted = on_disk(&store, || {
-            let label = "tea".to_owned();
-            store.submit(PutLabel { txid, label });
-            Ok(5)
-        });
-        assert_eq!(noted.await.unwrap(), 5);
-        assert_eq!(store.wallet_labels().unwrap().len(), 1);
-        let refused = on_disk::<()>(&store, || Err(WalletError::UnknownCoin));
-        assert_eq!(text(refused.await), "unknown output");
     }
 
     #[test]

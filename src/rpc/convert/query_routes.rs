@@ -1,7 +1,5 @@
 //! Converts a route found for an API client to lnd's `Route`.
 
-use std::collections::HashMap;
-
 use lightning::routing::router::Path;
 
 use crate::payments::hops;
@@ -11,30 +9,12 @@ use lnd_api::proto::lnrpc;
 
 /// Returns the route with the fields that lnd fills in for a route that has not been used yet.
 pub(in crate::rpc) fn route(context: &Context, path: &Path) -> lnrpc::Route {
-    let height = context.manager.current_best_block().height;
-    let mut route = plain_route(&hops(path, height));
+    let mut route = plain_route(&hops(path, context.routes.height()));
     // lnd sets it only on payments.
     route.first_hop_amount_msat = 0;
-    let capacities = own_capacities(context);
-    for hop in &mut route.hops {
-        let known = capacities.get(&hop.chan_id).copied();
-        if let Some(sat) = known.or_else(|| context.routes.capacity_sat(hop.chan_id)) {
-            hop.chan_capacity = signed(sat);
-        }
+    let capacities = context.routes.capacities_sat(path);
+    for (hop, capacity) in route.hops.iter_mut().zip(capacities) {
+        hop.chan_capacity = capacity.map_or(hop.chan_capacity, signed);
     }
     route
-}
-
-/// Capacities of our channels in sat, by their SCIDs and outbound SCID aliases.
-fn own_capacities(context: &Context) -> HashMap<u64, u64> {
-    let channels = context.manager.list_channels().into_iter();
-    let named = channels.flat_map(|channel| {
-        let names = [channel.short_channel_id, channel.outbound_scid_alias];
-        let capacity = channel.channel_value_satoshis;
-        names
-            .into_iter()
-            .flatten()
-            .map(move |scid| (scid, capacity))
-    });
-    named.collect()
 }

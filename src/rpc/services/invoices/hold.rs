@@ -19,7 +19,7 @@ pub(super) async fn add(
     context: &Context,
     request: AddHoldInvoiceRequest,
 ) -> Result<AddHoldInvoiceResp, Status> {
-    let record = new_invoice::create(context, read(request)?).await?;
+    let record = context.invoices.add(read(request)?).await?;
     Ok(AddHoldInvoiceResp {
         payment_request: record.terms.payment_request,
         add_index: record.add_index,

@@ -10,7 +10,7 @@ use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice};
 /// Creates an invoice.
 pub(super) async fn add(context: &Context, request: Invoice) -> Result<AddInvoiceResponse, Status> {
     panics::at(panics::Place::Call);
-    let record = new_invoice::create(context, new_invoice::read(request)?).await?;
+    let record = context.invoices.add(new_invoice::read(request)?).await?;
     Ok(AddInvoiceResponse {
         r_hash: record.payment_hash.0.to_vec(),
         payment_request: record.terms.payment_request,

@@ -1,18 +1,16 @@
 //! ListAliases.
 
-use crate::ldk::ChannelManager;
+use crate::channels::Channels;
 use lnd_api::proto::lnrpc::{AliasMap, ListAliasesResponse};
 
-/// Lists the SCID aliases that LDK created when the channels were opened and sent to the peers.
-pub(super) fn list(manager: &ChannelManager) -> ListAliasesResponse {
-    let channels = manager.list_channels();
-    let with_alias = channels.iter().filter_map(|channel| {
-        Some(AliasMap {
-            base_scid: channel.short_channel_id?,
-            aliases: vec![channel.outbound_scid_alias?],
-        })
-    });
-    let mut alias_maps: Vec<_> = with_alias.collect();
-    alias_maps.sort_by_key(|map| map.base_scid);
-    ListAliasesResponse { alias_maps }
+/// Lists the SCID aliases of our channels.
+pub(super) fn list(channels: &Channels) -> ListAliasesResponse {
+    let aliases = channels.aliases().into_iter();
+    let map = |(base_scid, alias)| AliasMap {
+        base_scid,
+        aliases: vec![alias],
+    };
+    ListAliasesResponse {
+        alias_maps: aliases.map(map).collect(),
+    }
 }

@@ -2,7 +2,6 @@
 
 use tonic::Status;
 
-use crate::channels::list::channels;
 use crate::rpc::Context;
 use lnd_api::proto::lnrpc::{ChanBackupSnapshot, ChannelBackups, MultiChanBackup};
 
@@ -11,7 +10,7 @@ use lnd_api::proto::lnrpc::{ChanBackupSnapshot, ChannelBackups, MultiChanBackup}
 /// # Errors
 /// Unimplemented if there are channels: an empty backup would be mistaken for a backup of them.
 pub(super) fn export_all(context: &Context) -> Result<ChanBackupSnapshot, Status> {
-    match channels(&context.manager).len() {
+    match context.channels.list().len() {
         0 => Ok(ChanBackupSnapshot {
             single_chan_backups: Some(ChannelBackups::default()),
             multi_chan_backup: Some(MultiChanBackup::default()),

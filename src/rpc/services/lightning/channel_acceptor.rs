@@ -33,7 +33,7 @@ pub(super) fn decide(
     stop: CancellationToken,
     answers: Streaming<ChannelAcceptResponse>,
 ) -> Answers<ChannelAcceptRequest> {
-    let (questions, network) = (context.acceptors.join(), context.network);
+    let (questions, network) = (context.channels.join_acceptors(), context.node.network);
     stream(stop, move |writer| {
         follow(writer, questions, answers, network)
     })

@@ -1,56 +1,20 @@
 //! ChannelBalance: the local and remote balances of all channels.
 
-use crate::channels::list::{Channel, ChannelState};
+use crate::channels::total::TotalBalance;
 use crate::rpc::signed;
 use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
 
-/// Balances summed over channels, in msat.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Sums {
-    local: u64,
-    remote: u64,
-    /// In incoming HTLCs.
-    unsettled_local: u64,
-    /// In outgoing HTLCs.
-    unsettled_remote: u64,
-    opening_local: u64,
-    opening_remote: u64,
-}
-
-impl Sums {
-    fn add(&mut self, channel: &Channel) {
-        let (local, remote) = match channel.state {
-            ChannelState::Open => (&mut self.local, &mut self.remote),
-            ChannelState::Opening => (&mut self.opening_local, &mut self.opening_remote),
-            // Its balance is already being swept to the wallet.
-            ChannelState::Closing => return,
-        };
-        *local = local.saturating_add(channel.local_balance_msat());
-        *remote = remote.saturating_add(channel.remote_balance_msat());
-        for htlc in &channel.pending_htlcs {
-            let sum = if htlc.incoming {
-                &mut self.unsettled_local
-            } else {
-                &mut self.unsettled_remote
-            };
-            *sum = sum.saturating_add(htlc.amount_msat);
-        }
-    }
-}
-
-/// Returns the balances summed over all channels.
-pub(super) fn sum(channels: &[Channel]) -> ChannelBalanceResponse {
-    let mut sums = Sums::default();
-    channels.iter().for_each(|channel| sums.add(channel));
+/// Returns lnd's message.
+pub(super) fn message(total: &TotalBalance) -> ChannelBalanceResponse {
     ChannelBalanceResponse {
-        balance: signed(sums.local / 1000),
-        pending_open_balance: signed(sums.opening_local / 1000),
-        local_balance: amount(sums.local),
-        remote_balance: amount(sums.remote),
-        unsettled_local_balance: amount(sums.unsettled_local),
-        unsettled_remote_balance: amount(sums.unsettled_remote),
-        pending_open_local_balance: amount(sums.opening_local),
-        pending_open_remote_balance: amount(sums.opening_remote),
+        balance: signed(total.local / 1000),
+        pending_open_balance: signed(total.opening_local / 1000),
+        local_balance: amount(total.local),
+        remote_balance: amount(total.remote),
+        unsettled_local_balance: amount(total.unsettled_local),
+        unsettled_remote_balance: amount(total.unsettled_remote),
+        pending_open_local_balance: amount(total.opening_local),
+        pending_open_remote_balance: amount(total.opening_remote),
         custom_channel_data: Vec::new(),
     }
 }
@@ -69,7 +33,7 @@ mod tests {
     use lightning_types::payment::PaymentHash;
 
     use super::*;
-    use crate::channels::list::PendingHtlc;
+    use crate::channels::list::{ChannelState, PendingHtlc};
     use crate::rpc::services::lightning::test_data;
 
     fn htlc(incoming: bool, amount_msat: u64) -> PendingHtlc {
@@ -91,7 +55,8 @@ mod tests {
         opening.state = ChannelState::Opening;
         let mut closing = test_data::channel();
         closing.state = ChannelState::Closing;
-        let shown = sum(&[test_data::channel(), with_htlcs, opening, closing]);
+        let channels = [test_data::channel(), with_htlcs, opening, closing];
+        let shown = message(&TotalBalance::of(&channels));
         let msat = |amount: &Option<Amount>| amount.unwrap().msat;
         assert_eq!(shown.balance, 110_296);
         assert_eq!(msat(&shown.local_balance), 110_296_999);
@@ -106,7 +71,7 @@ mod tests {
 
     #[test]
     fn zero_amounts_are_present() {
-        let shown = sum(&[]);
+        let shown = message(&TotalBalance::default());
         let amounts = [
             shown.local_balance,
             shown.remote_balance,

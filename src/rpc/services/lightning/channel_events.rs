@@ -14,7 +14,7 @@ use super::open_channel::channel_point;
 use super::{closed_channels, list_channels};
 use crate::channels::channel_events::ChannelEvent;
 use crate::channels::closed::ClosedChannel;
-use crate::channels::list::{Channel, ChannelState, channels};
+use crate::channels::list::{Channel, ChannelState};
 use crate::peers::custom_messages::PeerEvent;
 use crate::rpc::Context;
 use crate::rpc::transport::events::next;
@@ -31,9 +31,9 @@ pub(super) fn follow(
     context: Arc<Context>,
     stop: CancellationToken,
 ) -> Answers<ChannelEventUpdate> {
-    let mut events = context.channel_feed.listen();
-    let mut peers = context.custom_messages.listen_to_peers();
-    let mut activity = Activity::of(&channels(&context.manager));
+    let mut events = context.channels.events();
+    let mut peers = context.peers.events();
+    let mut activity = Activity::of(&context.channels.list());
     stream(stop, move |writer| async move {
         let mut poll = interval(ACTIVITY_POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,9 +41,9 @@ pub(super) fn follow(
             let updates = tokio::select! {
                 // Queued events precede the polled state.
                 biased;
-                event = next(&mut events) => activity.after(event?, context.network),
+                event = next(&mut events) => activity.after(event?, context.node.network),
                 event = next(&mut peers) => activity.after_peer(event?),
-                _ = poll.tick() => activity.changes(&channels(&context.manager)),
+                _ = poll.tick() => activity.changes(&context.channels.list()),
             };
             for update in updates {
                 writer.send(update).await;

@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
 use tonic::Status;
 
-use crate::channels::policy::{Change, PolicyError, change};
+use crate::channels::policy::{Change, PolicyError};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{invalid, refused, unsupported};
 use crate::rpc::convert::parse::{channel_point, within};
@@ -30,7 +30,7 @@ pub(super) fn update(
         None => return Err(refused("unknown scope: <nil>")),
     };
     let wanted = read(request)?;
-    let failed = change(&context.manager, &context.peer_manager, only, &wanted);
+    let failed = context.channels.change_policy(only, &wanted);
     let failed = failed.map_err(|error| refused(error.to_string()))?;
     Ok(PolicyUpdateResponse {
         failed_updates: failed.iter().map(failure).collect(),

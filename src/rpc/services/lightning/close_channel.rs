@@ -28,7 +28,7 @@ pub(super) async fn close(
     let point = channel_point(request.channel_point.as_ref())?;
     let order = read(context, request)?;
     let pending_htlcs = pending_htlcs(context, &point);
-    let closing = context.closer.close(point, order).await?;
+    let closing = context.channels.close(point, order).await?;
     let instant = request.no_wait.then_some(InstantUpdate {
         num_pending_htlcs: pending_htlcs,
     });
@@ -106,7 +106,7 @@ fn closing_fee(
 }
 
 fn pending_htlcs(context: &Context, point: &bitcoin::OutPoint) -> i32 {
-    let channels = crate::channels::list::channels(&context.manager);
+    let channels = context.channels.list();
     let channel = channels.iter().find(|c| c.channel_point == Some(*point));
     let count = channel.map_or(0, |channel| channel.pending_htlcs.len());
     i32::try_from(count).unwrap_or(i32::MAX)

@@ -6,38 +6,24 @@ use bitcoin::{Network, Txid};
 use tonic::Status;
 
 use super::channel_words::{close_initiator, open_initiator};
-use super::pending_channels;
 use crate::channels::closed::{CloseType, ClosedChannel};
-use crate::channels::pending::{Pending, Subject};
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::{ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse};
 
-/// Lists the closed channels that match the request. As in lnd, channels that are still being resolved
-/// on chain are pending, not closed.
+/// Lists the closed channels that match the request.
 pub(super) fn list(
     context: &Context,
     request: &ClosedChannelsRequest,
 ) -> Result<ClosedChannelsResponse, Status> {
-    let closed: Vec<ClosedChannel> = context.store.closed_channels()?;
-    let pending = pending_channels::of(context, &closed);
-    let over = closed
+    let closed = context.channels.closed()?;
+    let shown = closed
         .iter()
-        .filter(|channel| !is_pending(&pending, channel));
-    let shown = over.filter(|channel| wanted(request, channel.close_type));
+        .filter(|channel| wanted(request, channel.close_type));
     Ok(ClosedChannelsResponse {
         channels: shown
-            .map(|channel| summary(channel, context.network))
+            .map(|channel| summary(channel, context.node.network))
             .collect(),
-    })
-}
-
-fn is_pending(pending: &Pending, channel: &ClosedChannel) -> bool {
-    let waiting = pending.waiting_close.iter().map(|waiting| &waiting.channel);
-    let forced = pending.force_closing.iter().map(|forced| &forced.channel);
-    waiting.chain(forced).any(|subject| match subject {
-        Subject::Channel(managed) => managed.channel_id == channel.channel_id,
-        Subject::Record { channel_id, .. } => *channel_id == channel.channel_id,
     })
 }
 

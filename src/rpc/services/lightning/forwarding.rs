@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use tonic::Status;
 
-use super::graph::{alias, view};
 use crate::model::forward::{ForwardQuery, ForwardRow};
 use crate::routing::view::GraphView;
 use crate::rpc::Context;
@@ -23,7 +22,7 @@ pub(super) fn history(
     context: &Context,
     request: &ForwardingHistoryRequest,
 ) -> Result<ForwardingHistoryResponse, Status> {
-    let rows = context.store.forwards(&query(request))?;
+    let rows = context.channels.forwards(&query(request))?;
     let mut events: Vec<ForwardingEvent> = rows.iter().map(event).collect();
     if request.peer_alias_lookup {
         add_aliases(context, &mut events);
@@ -75,13 +74,11 @@ fn event(row: &ForwardRow) -> ForwardingEvent {
 
 /// Fills in the peers' aliases, looking each channel up once.
 fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
-    let view = view(context);
+    let view = context.graph.view();
     let mut known = HashMap::new();
     let mut of = |scid: u64| {
         let found = known.entry(scid);
-        found
-            .or_insert_with(|| peer_alias(context, &view, scid))
-            .clone()
+        found.or_insert_with(|| peer_alias(&view, scid)).clone()
     };
     for event in events {
         event.peer_alias_in = of(event.chan_id_in);
@@ -90,17 +87,9 @@ fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
 }
 
 /// Returns the alias of our peer in this channel, or lnd's text if the channel is gone.
-fn peer_alias(context: &Context, view: &GraphView<'_>, scid: u64) -> String {
-    let Some(edge) = view.edge(scid) else {
-        return "unable to lookup peer alias: edge not found".to_owned();
-    };
-    let us = crate::routing::view::node_id(&context.node_id);
-    let peer = if edge.node_1 == us {
-        edge.node_2
-    } else {
-        edge.node_1
-    };
-    alias(view, &peer)
+fn peer_alias(view: &GraphView<'_>, scid: u64) -> String {
+    let alias = view.peer_alias(scid);
+    alias.unwrap_or_else(|| "unable to lookup peer alias: edge not found".to_owned())
 }
 
 #[cfg(test)]

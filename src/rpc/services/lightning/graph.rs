@@ -32,7 +32,7 @@ pub(super) async fn describe(
 }
 
 fn read_all(context: &Context, request: &ChannelGraphRequest) -> ChannelGraph {
-    let view = view(context);
+    let view = context.graph.view();
     let nodes = view.nodes();
     let mut edges: Vec<Edge> = view.announced_edges().collect();
     if request.include_unannounced {
@@ -75,7 +75,7 @@ fn read_node(
     id: &NodeId,
     request: &NodeInfoRequest,
 ) -> Result<NodeInfo, Status> {
-    let view = view(context);
+    let view = context.graph.view();
     if !view.has_node(id) {
         return Err(Status::not_found("unable to find node"));
     }
@@ -108,36 +108,21 @@ pub(super) async fn chan_info(
         (0, point) => scid_of(context, point).await?.ok_or_else(not_found)?,
         (scid, _) => scid,
     };
-    let known = view(context).edge(scid).ok_or_else(not_found)?;
+    let known = context.graph.view().edge(scid).ok_or_else(not_found)?;
     let mut found = [edge(&known, request.include_auth_proof)];
     add_points(context, &mut found).await;
     let [found] = found;
     Ok(found)
 }
 
-/// Returns the SCID of a channel point: our own channels are known, others are looked up in the chain.
+/// Returns the SCID of a channel point.
 async fn scid_of(context: &Context, point: &str) -> Result<Option<u64>, Status> {
     let point: OutPoint = point.parse().map_err(|_| {
         refused(format!(
             "chan_point {point:?} is not of the form txid:index"
         ))
     })?;
-    let own = view(context).own_scid(&point);
-    match own {
-        Some(scid) => Ok(Some(scid)),
-        None => Ok(context.fundings.scid(&point).await?),
-    }
-}
-
-/// Returns a read-only view of the current graph.
-pub(super) fn view(context: &Context) -> GraphView<'_> {
-    GraphView::new(&context.graph, &context.manager)
-}
-
-/// Returns the node's announced alias, or an empty string.
-pub(super) fn alias(view: &GraphView<'_>, node: &NodeId) -> String {
-    let announced = view.announcement(node);
-    announced.map_or_else(String::new, |info| info.alias().to_string())
+    Ok(context.graph.scid(&point).await?)
 }
 
 /// Fills in the funding outpoints by looking them up in the chain.
@@ -148,7 +133,7 @@ async fn add_points(context: &Context, edges: &mut [ChannelEdge]) {
         .filter(lack)
         .map(|edge| edge.channel_id)
         .collect();
-    let points = context.fundings.points(scids).await;
+    let points = context.graph.points(scids).await;
     for edge in edges {
         if let Some(point) = points.get(&edge.channel_id) {
             edge.chan_point = point.to_string();
@@ -160,7 +145,7 @@ fn node(context: &Context, view: &GraphView<'_>, id: &NodeId) -> LightningNode {
     let pub_key = id.as_slice().to_lower_hex_string();
     match view.announcement(id) {
         Some(info) => announced(pub_key, info),
-        None if *id == node_id(&context.node_id) => ourselves(context, pub_key),
+        None if *id == node_id(&context.node.id) => ourselves(context, pub_key),
         // As in lnd for a node that is known only from its channels.
         None => LightningNode {
             pub_key,
@@ -187,13 +172,13 @@ fn announced(pub_key: String, info: &NodeAnnouncementInfo) -> LightningNode {
 
 /// Returns our own node, as it will be announced.
 fn ourselves(context: &Context, pub_key: String) -> LightningNode {
-    let addresses = context.external_addresses.iter().cloned();
+    let addresses = context.node.addresses.iter().cloned();
     LightningNode {
         last_update: 0,
-        alias: info::alias(&context.alias, &pub_key),
+        alias: info::alias(&context.node.alias, &pub_key),
         pub_key,
         addresses: addresses.map(address).collect(),
-        color: context.color.clone(),
+        color: context.node.color.clone(),
         features: info::own_features(context),
         custom_records: BTreeMap::new(),
     }

@@ -1,21 +1,14 @@
 //! GetInfo and StopDaemon.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex;
 
-use crate::chain::sync::{Health, Tip};
-use crate::channels::list::{Channel, ChannelState, channels};
-use crate::peers::list::peers;
+use crate::channels::list::{Channel, ChannelState};
 use crate::rpc::Context;
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::parse::network_name;
 use crate::rpc::services::versioner;
 use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
-
-/// The age of the latest block, in seconds, beyond which the chain is not considered synced (lnd: two hours).
-const STALE_TIP_AGE: u64 = 7_200;
 
 /// `amp-req`, which lnd sets in invoices only.
 const AMP_REQUIRED_BIT: u32 = 30;
@@ -23,27 +16,20 @@ const AMP_REQUIRED_BIT: u32 = 30;
 /// The length of the default alias, which lnd takes from the node's key.
 const DEFAULT_ALIAS_DIGITS: usize = 20;
 
-/// Returns whether we are synced to the chain.
-pub(super) fn synced(context: &Context) -> bool {
-    let tip = *context.chain.tip.borrow();
-    *context.chain.health.borrow() == Health::Ok && is_recent(context.network, tip, now())
-}
-
 /// Returns the node's identity and state.
 pub(super) fn get_info(context: &Context) -> GetInfoResponse {
-    let node_id = context.node_id.serialize().to_lower_hex_string();
+    let node_id = context.node.id.serialize().to_lower_hex_string();
     let tip = *context.chain.tip.borrow();
-    let following = *context.chain.health.borrow() == Health::Ok;
-    let synced = synced(context);
-    let num_peers = peers(&context.peer_manager).len();
-    let counts = Counts::of(&channels(&context.manager));
-    let graph_known = num_peers > 0 || !context.graph.read_only().channels().is_empty();
+    let synced = context.chain.is_synced(context.node.network);
+    let num_peers = context.peers.list().len();
+    let counts = Counts::of(&context.channels.list());
+    let graph_known = num_peers > 0 || !context.graph.is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");
     GetInfoResponse {
         version: versioner::of_info(),
         commit_hash: String::new(),
-        alias: alias(&context.alias, &node_id),
-        color: context.color.clone(),
+        alias: alias(&context.node.alias, &node_id),
+        color: context.node.color.clone(),
         num_pending_channels: counts.opening,
         num_active_channels: counts.active,
         num_inactive_channels: counts.inactive,
@@ -53,16 +39,16 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
         best_header_timestamp: i64::from(tip.time),
         synced_to_chain: synced,
         synced_to_graph: synced && graph_known,
-        testnet: context.network == Network::Testnet,
+        testnet: context.node.network == Network::Testnet,
         chains: vec![Chain {
             chain: "bitcoin".to_owned(),
-            network: network_name(context.network).to_owned(),
+            network: network_name(context.node.network).to_owned(),
         }],
-        uris: context.external_addresses.iter().map(uri).collect(),
+        uris: context.node.addresses.iter().map(uri).collect(),
         features: own_features(context),
         require_htlc_interceptor: false,
         store_final_htlc_resolutions: false,
-        wallet_synced: following,
+        wallet_synced: context.chain.is_healthy(),
         graph_cache_status: GraphCacheStatus::Loaded.into(),
         identity_pubkey: node_id,
     }
@@ -85,14 +71,16 @@ pub(super) fn alias(configured: &str, node_id: &str) -> String {
     }
 }
 
-/// Returns whether the latest block is recent. Always true on regtest, where blocks are mined on demand.
-fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
-    network == Network::Regtest || u64::from(tip.time).saturating_add(STALE_TIP_AGE) >= now
-}
-
 /// Returns the features that we send to peers, announce, and set in invoices.
 pub(super) fn own_features(context: &Context) -> Features {
-    features(context.features.iter().copied().chain([AMP_REQUIRED_BIT]))
+    features(
+        context
+            .node
+            .features
+            .iter()
+            .copied()
+            .chain([AMP_REQUIRED_BIT]),
+    )
 }
 
 /// The numbers of channels by state.
@@ -119,17 +107,8 @@ impl Counts {
     }
 }
 
-/// Returns the current time in seconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
-}
-
 #[cfg(test)]
 mod tests {
-    use bitcoin::BlockHash;
-    use bitcoin::hashes::Hash;
-
     use super::*;
 
     #[test]
@@ -137,17 +116,5 @@ mod tests {
         let node_id = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
         assert_eq!(alias("", node_id), "029b6941d70ecad6d7ec");
         assert_eq!(alias("alice", node_id), "alice");
-    }
-
-    #[test]
-    fn old_tip_is_unsynced_except_on_regtest() {
-        let tip = Tip {
-            height: 1,
-            hash: BlockHash::all_zeros(),
-            time: 1_000_000,
-        };
-        assert!(is_recent(Network::Bitcoin, tip, 1_007_200));
-        assert!(!is_recent(Network::Bitcoin, tip, 1_007_201));
-        assert!(is_recent(Network::Regtest, tip, u64::MAX));
     }
 }

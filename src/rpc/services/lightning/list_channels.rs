@@ -1,12 +1,11 @@
 //! ListChannels.
 
 use bitcoin::hex::DisplayHex;
-use lightning::routing::gossip::NodeId;
 use tonic::Status;
 
 use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
-use crate::channels::list::{Channel, ChannelState, PendingHtlc, channels};
+use crate::channels::list::{Channel, ChannelState, PendingHtlc};
 use crate::rpc::convert::errors::refused;
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc;
@@ -19,13 +18,11 @@ pub(super) fn list(
 ) -> Result<ListChannelsResponse, Status> {
     check(request)?;
     let mut shown = Vec::new();
-    for open in channels(&context.manager)
-        .iter()
-        .filter(|c| wanted(request, c))
-    {
+    let channels = context.channels.list();
+    for open in channels.iter().filter(|channel| wanted(request, channel)) {
         let mut message = channel(open);
         if request.peer_alias_lookup {
-            message.peer_alias = alias(context, open);
+            message.peer_alias = context.graph.alias(&open.peer);
         }
         shown.push(message);
     }
@@ -56,14 +53,6 @@ fn wanted(request: &ListChannelsRequest, channel: &Channel) -> bool {
     let publicity =
         (channel.private || !request.private_only) && (!channel.private || !request.public_only);
     channel.state == ChannelState::Open && peer && activity && publicity
-}
-
-/// Returns the peer's announced alias, or an empty string.
-fn alias(context: &Context, channel: &Channel) -> String {
-    let graph = context.graph.read_only();
-    let node = graph.node(&NodeId::from_pubkey(&channel.peer));
-    let announced = node.and_then(|node| node.announcement_info.as_ref());
-    announced.map_or_else(String::new, |info| info.alias().to_string())
 }
 
 /// Returns an open channel in lnd's form. Fields that LDK does not track (satoshis sent and received,

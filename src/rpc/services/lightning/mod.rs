@@ -101,7 +101,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::SendCoinsRequest>,
     ) -> Call<lnrpc::SendCoinsResponse> {
-        let sent = send_coins::send(self.context.clone(), request.into_inner()).await;
+        let sent = send_coins::send(&self.context, request.get_ref()).await;
         sent.map(Response::new)
     }
 
@@ -109,7 +109,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::SendManyRequest>,
     ) -> Call<lnrpc::SendManyResponse> {
-        let sent = send_coins::send_many(self.context.clone(), request.into_inner()).await;
+        let sent = send_coins::send_many(&self.context, request.get_ref()).await;
         sent.map(Response::new)
     }
 
@@ -195,8 +195,8 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::ChannelBalanceRequest>,
     ) -> Call<lnrpc::ChannelBalanceResponse> {
-        let channels = crate::channels::list::channels(&self.context.manager);
-        Ok(Response::new(channel_balance::sum(&channels)))
+        let total = self.context.channels.balance();
+        Ok(Response::new(channel_balance::message(&total)))
     }
 
     async fn list_channels(
@@ -317,8 +317,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::PeerEventSubscription>,
     ) -> Call<Self::SubscribePeerEventsStream> {
-        let messages = &self.context.custom_messages;
-        let answers = peer_events::follow_peers(messages, self.stop.clone());
+        let answers = peer_events::follow_peers(&self.context.peers, self.stop.clone());
         Ok(Response::new(answers))
     }
 
@@ -333,8 +332,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::SubscribeCustomMessagesRequest>,
     ) -> Call<Self::SubscribeCustomMessagesStream> {
-        let messages = &self.context.custom_messages;
-        let answers = peer_events::follow_messages(messages, self.stop.clone());
+        let answers = peer_events::follow_messages(&self.context.peers, self.stop.clone());
         Ok(Response::new(answers))
     }
 
@@ -342,7 +340,7 @@ impl Lightning for LightningService {
         &self,
         _: Request<lnrpc::ListAliasesRequest>,
     ) -> Call<lnrpc::ListAliasesResponse> {
-        Ok(Response::new(aliases::list(&self.context.manager)))
+        Ok(Response::new(aliases::list(&self.context.channels)))
     }
 
     /// ampd has no recovery mode.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::graph::view;
 use crate::routing::figures::{Ways, median};
 use crate::routing::view::Edge;
 use crate::rpc::transport::streams::blocking;
@@ -16,7 +15,7 @@ pub(super) async fn get(context: Arc<Context>) -> Result<NetworkInfo, Status> {
     blocking(move || {
         // The view blocks gossip processing, so it is dropped before the statistics are computed.
         let (nodes, edges) = {
-            let view = view(&context);
+            let view = context.graph.view();
             let edges: Vec<Edge> = view.announced_edges().chain(view.unannounced()).collect();
             (view.nodes(), edges)
         };

@@ -6,7 +6,6 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::info::synced;
 use crate::channels::channel_events::ChannelEvent;
 use crate::channels::open::{FundingFee, OpenError, OpenRequest, Opening};
 use crate::rpc::Context;
@@ -33,7 +32,7 @@ pub(super) async fn open(
 ) -> Result<ChannelPoint, Status> {
     let request = read(request)?;
     check_synced(context)?;
-    let opening = context.opener.open(&request)?;
+    let opening = context.channels.open(&request)?;
     Ok(channel_point(&opening.funded().await?))
 }
 
@@ -46,14 +45,14 @@ pub(super) fn open_and_follow(
     let request = read(request)?;
     check_synced(context)?;
     // Subscribe before opening so that no event is missed.
-    let events = context.channel_feed.listen();
-    let opening = context.opener.open(&request)?;
+    let events = context.channels.events();
+    let opening = context.channels.open(&request)?;
     Ok(stream(stop, move |writer| follow(writer, opening, events)))
 }
 
 /// Refuses while unsynced: the funding transaction could spend coins that are already spent. lnd's text.
 fn check_synced(context: &Context) -> Result<(), Status> {
-    match synced(context) {
+    match context.chain.is_synced(context.node.network) {
         true => Ok(()),
         false => Err(refused(
             "channels cannot be created before the wallet is fully synced",

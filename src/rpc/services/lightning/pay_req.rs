@@ -13,7 +13,7 @@ use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 /// Decodes an invoice for this network.
 pub(super) fn decode(context: &Context, request: &PayReqString) -> Result<PayReq, Status> {
     let invoice: DecodedInvoice = request.pay_req.parse()?;
-    check_network(invoice.network, context.network)?;
+    check_network(invoice.network, context.node.network)?;
     Ok(message(&invoice))
 }
 

@@ -4,7 +4,8 @@ use bitcoin::hex::DisplayHex;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::peers::custom_messages::{self, CustomMessages};
+use crate::peers::Peers;
+use crate::peers::custom_messages;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{public_key, within};
@@ -16,11 +17,8 @@ use lnd_api::proto::lnrpc::{
 };
 
 /// Streams peers' connects and disconnects from now on.
-pub(super) fn follow_peers(
-    messages: &CustomMessages,
-    stop: CancellationToken,
-) -> Answers<PeerEvent> {
-    let mut events = messages.listen_to_peers();
+pub(super) fn follow_peers(peers: &Peers, stop: CancellationToken) -> Answers<PeerEvent> {
+    let mut events = peers.events();
     stream(stop, move |writer| async move {
         loop {
             writer.send(event(next(&mut events).await?)).await;
@@ -49,22 +47,16 @@ pub(super) fn send(
     let kind = within(request.r#type, "type")?;
     let message = custom_messages::CustomMessage::new(kind, request.data);
     let message = message.map_err(|error| refused(error.to_string()))?;
-    if !context.connector.is_connected(&peer) {
-        return Err(Status::not_found("peer is not connected"));
-    }
-    context.custom_messages.send(peer, message);
-    context.peer_manager.process_events();
+    let sent = context.peers.send(peer, message);
+    sent.map_err(|error| Status::not_found(error.to_string()))?;
     Ok(SendCustomMessageResponse {
         status: "message sent successfully".to_owned(),
     })
 }
 
 /// Streams custom messages received from now on.
-pub(super) fn follow_messages(
-    messages: &CustomMessages,
-    stop: CancellationToken,
-) -> Answers<CustomMessage> {
-    let mut incoming = messages.listen();
+pub(super) fn follow_messages(peers: &Peers, stop: CancellationToken) -> Answers<CustomMessage> {
+    let mut incoming = peers.messages();
     stream(stop, move |writer| async move {
         loop {
             let (peer, message) = next(&mut incoming).await?;

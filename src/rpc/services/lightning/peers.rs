@@ -35,12 +35,9 @@ pub(super) async fn connect(
         0 => DEFAULT_TIMEOUT,
         seconds => Duration::from_secs(seconds.min(MAX_TIMEOUT_SECONDS)),
     };
-    let connected = context
-        .connector
-        .connect(peer, &address.host, limit)
-        .await?;
+    let connected = context.peers.connect(peer, &address.host, limit).await?;
     if request.perm {
-        context.reconnector.keep(peer);
+        context.peers.keep(peer);
     }
     let host = &address.host;
     match connected {
@@ -58,7 +55,7 @@ pub(super) fn disconnect(
     request: &DisconnectPeerRequest,
 ) -> Result<DisconnectPeerResponse, Status> {
     let peer = public_key_hex(&request.pub_key)?;
-    context.reconnector.disconnect(&peer)?;
+    context.peers.disconnect(&peer)?;
     Ok(DisconnectPeerResponse {
         status: "disconnect initiated".to_owned(),
     })
@@ -66,7 +63,7 @@ pub(super) fn disconnect(
 
 /// Lists the connected peers.
 pub(super) fn list(context: &Context) -> ListPeersResponse {
-    let peers = list::peers(&context.peer_manager);
+    let peers = context.peers.list();
     ListPeersResponse {
         peers: peers.iter().map(peer).collect(),
     }

@@ -1,16 +1,12 @@
 //! PendingChannels: channels that are being opened or closed.
 
 use bitcoin::hex::DisplayHex;
-use lightning::sign::SpendableOutputDescriptor;
-use lightning::util::sweep::{OutputSpendStatus, TrackedSpendableOutput};
 use tonic::Status;
 
 use super::channel_words::{closing_flags, commitment_type, open_initiator};
 use crate::channels::closed::ClosedChannel;
 use crate::channels::list::{Channel, CommitmentType};
-use crate::channels::pending::{
-    ForceClosing, HtlcOnChain, Pending, Subject, Sweeping, WaitingClose, pending,
-};
+use crate::channels::pending::{ForceClosing, HtlcOnChain, Pending, Subject, WaitingClose};
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc::pending_channels_response as response;
 use lnd_api::proto::lnrpc::{PendingChannelsResponse, PendingHtlc};
@@ -21,41 +17,9 @@ const FUNDING_EXPIRY: i32 = 2016;
 
 /// Lists the channels that are neither open nor fully closed.
 pub(super) fn list(context: &Context) -> Result<PendingChannelsResponse, Status> {
-    let closed: Vec<ClosedChannel> = context.store.closed_channels()?;
+    let pending = context.channels.pending()?;
     let height = context.chain.tip.borrow().height;
-    Ok(message(&of(context, &closed), height))
-}
-
-/// Returns the same as the channels module's own types.
-pub(super) fn of(context: &Context, closed: &[ClosedChannel]) -> Pending {
-    let outputs = context.sweeper.tracked_spendable_outputs();
-    let sweeping: Vec<Sweeping> = outputs.iter().filter_map(sweeping).collect();
-    pending(
-        &context.manager,
-        &context.monitors,
-        &context.spends,
-        closed,
-        &sweeping,
-    )
-}
-
-/// Returns an output that the sweeper has yet to confirm; after that it belongs to the wallet.
-fn sweeping(tracked: &TrackedSpendableOutput) -> Option<Sweeping> {
-    if matches!(
-        tracked.status,
-        OutputSpendStatus::PendingThresholdConfirmations { .. }
-    ) {
-        return None;
-    }
-    let output = match &tracked.descriptor {
-        SpendableOutputDescriptor::StaticOutput { output, .. } => output,
-        SpendableOutputDescriptor::DelayedPaymentOutput(delayed) => &delayed.output,
-        SpendableOutputDescriptor::StaticPaymentOutput(payment) => &payment.output,
-    };
-    Some(Sweeping {
-        channel_id: tracked.channel_id?,
-        amount_sat: output.value.to_sat(),
-    })
+    Ok(message(&pending, height))
 }
 
 fn message(pending: &Pending, height: u32) -> PendingChannelsResponse {

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
+use crate::routing::asked_route::{Avoid, RouteWish, Routes};
 use crate::routing::query::DEFAULT_CLTV_LIMIT;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
@@ -37,14 +37,7 @@ pub(super) fn find(
         use_scores: request.use_mission_control,
         onion: &onion,
     };
-    let found = context.routes.find(
-        &wish,
-        &OurChannels {
-            channels: &context.manager.list_usable_channels(),
-            in_flight: &context.manager.compute_inflight_htlcs(),
-            height: context.manager.current_best_block().height,
-        },
-    )?;
+    let found = context.routes.query(&wish)?;
     Ok(QueryRoutesResponse {
         routes: vec![query_routes::route(context, &found.path)],
         success_prob: found.success_probability,
@@ -56,7 +49,7 @@ fn refuse_unsupported(context: &Context, request: &QueryRoutesRequest) -> Result
         return Err(unsupported("blinded_payment_paths are not supported"));
     }
     if !request.source_pub_key.is_empty()
-        && public_key_hex(&request.source_pub_key)? != context.node_id
+        && public_key_hex(&request.source_pub_key)? != context.node.id
     {
         return Err(unsupported(
             "source_pub_key must be this node: routes from other nodes are not supported",
@@ -83,7 +76,7 @@ fn query(context: &Context, request: &QueryRoutesRequest) -> Result<RouteQuery, 
     let amount_msat = amount_msat(request.amt, request.amt_msat)?;
     let final_cltv_delta: u16 = within(request.final_cltv_delta, "final_cltv_delta")?;
     let final_cltv_delta = match final_cltv_delta {
-        0 => context.cltv_delta,
+        0 => context.node.cltv_delta,
         blocks => blocks.into(),
     };
     let last_hop = match request.last_hop_pubkey.as_slice() {

@@ -24,7 +24,7 @@ pub(super) fn list(
 ) -> Result<TransactionDetails, Status> {
     check_account(&request.account)?;
     let entries = select(context.wallet.transactions(), request);
-    Ok(page(entries, request, context.network))
+    Ok(page(entries, request, context.node.network))
 }
 
 /// Streams each transaction that is created or confirmed from now on.
@@ -34,7 +34,7 @@ pub(super) fn follow(
     request: &GetTransactionsRequest,
 ) -> Result<Answers<Transaction>, Status> {
     check_account(&request.account)?;
-    let (wallet, network) = (context.wallet.clone(), context.network);
+    let (wallet, network) = (context.wallet.clone(), context.node.network);
     let mut changes = wallet.changes();
     let mut known = Known::default();
     known.news(wallet.transactions());

@@ -6,7 +6,7 @@ use bitcoin::Amount;
 use tonic::Status;
 
 use crate::rpc::convert::errors::{refused, unsupported};
-use crate::rpc::convert::on_chain::{ACCOUNT, check_account, on_disk};
+use crate::rpc::convert::on_chain::{ACCOUNT, check_account};
 use crate::rpc::convert::parse::min_confs;
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc::{
@@ -44,7 +44,7 @@ pub(super) fn balance(
         confirmed_balance: sat(confirmed),
         unconfirmed_balance: sat(unconfirmed),
         locked_balance: sat(sums.locked),
-        reserved_balance_anchor_chan: sat(context.reserve.required()),
+        reserved_balance_anchor_chan: sat(context.channels.reserve().required()),
         account_balance: BTreeMap::from([(ACCOUNT.to_owned(), account)]),
     })
 }
@@ -56,9 +56,9 @@ pub(super) async fn new_address(
 ) -> Result<NewAddressResponse, Status> {
     check_account(&request.account)?;
     let kind = address_type(request.r#type)?;
-    let address = on_disk(&context.store, || match kind {
-        AddressType::UnusedWitnessPubkeyHash => context.wallet.unused_address(),
-        _ => context.wallet.new_address(),
+    let address = context.funds.save(|wallet| match kind {
+        AddressType::UnusedWitnessPubkeyHash => wallet.unused_address(),
+        _ => wallet.new_address(),
     });
     let address = address.await?;
     Ok(NewAddressResponse {

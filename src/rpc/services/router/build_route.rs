@@ -16,10 +16,8 @@ pub(super) fn build(
     request: &BuildRouteRequest,
 ) -> Result<BuildRouteResponse, Status> {
     let payment_addr = optional_32(&request.payment_addr, "payment addr")?;
-    let plan = plan(request, context.cltv_delta)?;
-    let path = context
-        .routes
-        .build(&plan, &context.manager.list_usable_channels())?;
+    let plan = plan(request, context.node.cltv_delta)?;
+    let path = context.routes.build(&plan)?;
     let mut route = query_routes::route(context, &path);
     if let Some(address) = payment_addr {
         add_mpp_record(&mut route, address);

@@ -10,7 +10,7 @@ use crate::model::attempt::HopRecord;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, OurChannels, RouteWish};
+use crate::routing::asked_route::{Avoid, RouteWish};
 use crate::routing::query::BLOCK_PADDING;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{amount_msat, check_network, public_key, within};
@@ -55,7 +55,7 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
     let wish = RouteWish {
         query: RouteQuery {
             // A payment adds the block padding; lnd's estimate includes it as well.
-            final_cltv_delta: context.cltv_delta.saturating_add(BLOCK_PADDING),
+            final_cltv_delta: context.node.cltv_delta.saturating_add(BLOCK_PADDING),
             outgoing_channels: request.outgoing_chan_ids.clone(),
             ..RouteQuery::new(destination, amount_msat, FEE_LIMIT_MSAT)
         },
@@ -63,16 +63,8 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
         use_scores: true,
         onion: &onion,
     };
-    let height = context.manager.current_best_block().height;
-    let found = context.routes.find(
-        &wish,
-        &OurChannels {
-            channels: &context.manager.list_usable_channels(),
-            in_flight: &context.manager.compute_inflight_htlcs(),
-            height,
-        },
-    )?;
-    Ok(cost(&hops(&found.path, height)))
+    let found = context.routes.query(&wish)?;
+    Ok(cost(&hops(&found.path, found.height)))
 }
 
 async fn by_probe(context: &Context, request: RouteFeeRequest) -> Result<RouteFeeResponse, Status> {
@@ -88,7 +80,7 @@ async fn by_probe(context: &Context, request: RouteFeeRequest) -> Result<RouteFe
 
 fn probe(context: &Context, request: RouteFeeRequest) -> Result<Probe, Status> {
     let invoice: DecodedInvoice = request.payment_request.parse()?;
-    check_network(invoice.network, context.network)?;
+    check_network(invoice.network, context.node.network)?;
     let amount_msat = invoice.amount_msat.filter(|msat| *msat > 0);
     let no_amount = || refused("payment request amount must be greater than 0");
     Ok(Probe {

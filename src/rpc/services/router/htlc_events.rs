@@ -3,7 +3,8 @@
 use lightning::ln::LocalHTLCFailureReason as Reason;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::htlc_feed::{HtlcEvent, HtlcFeed, HtlcKind, HtlcStep};
+use crate::channels::Channels;
+use crate::channels::htlc_feed::{HtlcEvent, HtlcKind, HtlcStep};
 use crate::rpc::transport::events::next;
 use crate::rpc::transport::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::failure::FailureCode;
@@ -15,8 +16,11 @@ use lnd_api::proto::routerrpc::{
 };
 
 /// Streams a subscribed event, then HTLC events from now on.
-pub(super) fn follow(feed: &HtlcFeed, stop: CancellationToken) -> Answers<routerrpc::HtlcEvent> {
-    let mut events = feed.listen();
+pub(super) fn follow(
+    channels: &Channels,
+    stop: CancellationToken,
+) -> Answers<routerrpc::HtlcEvent> {
+    let mut events = channels.htlc_events();
     stream(stop, move |writer| async move {
         writer.send(subscribed()).await;
         loop {

@@ -51,7 +51,11 @@ impl Router for RouterService {
     ) -> Result<Response<Self::SendPaymentV2Stream>, Status> {
         let request = request.into_inner();
         let (only_last, cancelable) = (request.no_inflight_updates, request.cancelable);
-        let payment = request::read(request, self.context.network, self.context.cltv_delta)?;
+        let payment = request::read(
+            request,
+            self.context.node.network,
+            self.context.node.cltv_delta,
+        )?;
         let payments = &self.context.payments;
         let views = payments.send(payment).await?;
         let updates = Updates::of_new(only_last);
@@ -116,7 +120,7 @@ impl Router for RouterService {
         &self,
         _: Request<SubscribeHtlcEventsRequest>,
     ) -> Result<Response<Self::SubscribeHtlcEventsStream>, Status> {
-        let answers = htlc_events::follow(&self.context.htlc_feed, self.stop.clone());
+        let answers = htlc_events::follow(&self.context.channels, self.stop.clone());
         Ok(Response::new(answers))
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn send(
     request: SendToRouteRequest,
 ) -> Result<lnrpc::HtlcAttempt, Status> {
     let ends = |scid| context.routes.ends(scid);
-    let asked = read(request, &context.node_id, ends)?;
+    let asked = read(request, &context.node.id, ends)?;
     let metadata = asked.metadata.clone().unwrap_or_default();
     let ended = context.payments.send_to_route(asked).await?;
     Ok(attempt(&ended.payment, &ended.attempt, &metadata))

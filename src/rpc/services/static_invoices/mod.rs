@@ -39,7 +39,7 @@ impl StaticInvoicesService {
     }
 
     async fn switch(&self, invoice: &InvoiceReference, enabled: bool) -> Result<(), Status> {
-        let invoice = request::invoice(Some(invoice), self.context.network)?;
+        let invoice = request::invoice(Some(invoice), self.context.node.network)?;
         let registry = &self.context.invoices;
         let switched = async { Ok(registry.set_enabled(&invoice, enabled).await?) };
         unless_stopped(&self.stop, switched).await
@@ -69,7 +69,7 @@ impl StaticInvoices for StaticInvoicesService {
         request: Request<ExportInvoicePaymentsRequest>,
     ) -> Result<Response<Self::ExportInvoicePaymentsStream>, Status> {
         let request = request.into_inner();
-        let invoice = request::invoice(request.invoice.as_ref(), self.context.network)?;
+        let invoice = request::invoice(request.invoice.as_ref(), self.context.node.network)?;
         let settled = request::span(request.settle_date_start, request.settle_date_end)?;
         let registry = self.context.invoices.clone();
         // Refuse an unknown invoice before the stream starts.
@@ -119,7 +119,7 @@ fn list(
     context: &Context,
     request: &ListInvoicePaymentsRequest,
 ) -> Result<ListInvoicePaymentsResponse, Status> {
-    let invoice = request::invoice(request.invoice.as_ref(), context.network)?;
+    let invoice = request::invoice(request.invoice.as_ref(), context.node.network)?;
     let found = context
         .invoices
         .payments_received(&invoice, &request::page(request)?)?;
@@ -151,7 +151,7 @@ fn totals(
     context: &Context,
     request: &InvoiceTotalsRequest,
 ) -> Result<InvoiceTotalsResponse, Status> {
-    let invoice = request::invoice(request.invoice.as_ref(), context.network)?;
+    let invoice = request::invoice(request.invoice.as_ref(), context.node.network)?;
     let settled = request::span(request.settle_date_start, request.settle_date_end)?;
     let period = request::period(request.period)?;
     let totals = context

@@ -5,7 +5,7 @@ use bitcoin::{NetworkKind, base58};
 use tonic::Status;
 
 use crate::rpc::convert::errors::{refused, unsupported};
-use crate::rpc::convert::on_chain::{ACCOUNT, check_account, on_disk};
+use crate::rpc::convert::on_chain::{ACCOUNT, check_account};
 use crate::rpc::{Context, signed};
 use crate::wallet::OwnAddress;
 use lnd_api::proto::walletrpc::{
@@ -29,9 +29,9 @@ pub(super) async fn next_address(
             )));
         }
     }
-    let address = on_disk(&context.store, || match request.change {
-        true => context.wallet.new_change_address(),
-        false => context.wallet.new_address(),
+    let address = context.funds.save(|wallet| match request.change {
+        true => wallet.new_change_address(),
+        false => wallet.new_address(),
     });
     let address = address.await?;
     Ok(AddrResponse {
@@ -112,7 +112,7 @@ pub(super) fn reserve(
 ) -> RequiredReserveResponse {
     let more = usize::try_from(request.additional_public_channels).unwrap_or(usize::MAX);
     RequiredReserveResponse {
-        required_reserve: signed(context.reserve.required_with(more).to_sat()),
+        required_reserve: signed(context.channels.reserve().required_with(more).to_sat()),
     }
 }
 

@@ -1,33 +1,32 @@
 //! BumpFee: raises the fee of an unconfirmed payment (RBF) or cooperative close (CPFP).
 
-use std::sync::Arc;
-
-use bitcoin::{Amount, FeeRate, Transaction, Txid};
+use bitcoin::{Amount, FeeRate, Txid};
 use tonic::Status;
 
 use crate::chain::FeeEstimates;
-use crate::channels::closed::ClosedChannel;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::on_chain::{label, outpoint};
 use crate::rpc::convert::parse::per_kw;
-use crate::rpc::services::lightning::send_coins::make_and_publish;
 use crate::wallet::{Bump, Child};
 use lnd_api::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 
 /// Replaces the payment with this output, or spends the closing transaction with it by a child (CPFP).
 pub(super) async fn bump(
-    context: Arc<Context>,
+    context: &Context,
     request: &BumpFeeRequest,
 ) -> Result<BumpFeeResponse, Status> {
     let fee_rate = fee_rate(&context.fees, request)?;
     let txid = outpoint(request.outpoint.as_ref())?.txid;
     let most = (request.budget > 0).then(|| Amount::from_sat(request.budget));
-    if let Some(closing) = closing(&context, txid)? {
-        let child = make_and_publish(context, String::new(), move |context| {
-            context.wallet.pay_for(&Child {
+    if let Some(closing) = context.channels.unconfirmed_close(txid)? {
+        let unknown =
+            || Status::internal(format!("no channel record for closing transaction {txid}"));
+        let parent_fee = closing.fee.ok_or_else(unknown)?;
+        let child = context.funds.send(String::new(), move |wallet| {
+            wallet.pay_for(&Child {
                 parent: &closing.transaction,
-                parent_fee: closing.fee,
+                parent_fee,
                 fee_rate,
                 most,
             })
@@ -36,46 +35,18 @@ pub(super) async fn bump(
             status: format!("Successfully bumped {txid} with child {}", child.await?),
         });
     }
-    let label = label_of(&context, txid)?;
+    let label = label_of(context, txid)?;
     let bump = Bump {
         txid,
         fee_rate,
         most,
-        reserve: context.reserve.required(),
+        reserve: context.channels.reserve().required(),
     };
-    let replacement =
-        make_and_publish(context, label, move |context| context.wallet.bump(&bump)).await?;
+    let replacement = context.funds.send(label, move |wallet| wallet.bump(&bump));
+    let replacement = replacement.await?;
     Ok(BumpFeeResponse {
         status: format!("Successfully replaced {txid} with {replacement}"),
     })
-}
-
-/// An unconfirmed cooperative closing transaction.
-struct Closing {
-    transaction: Transaction,
-    fee: Amount,
-}
-
-/// Returns the unconfirmed cooperative close with this id, if there is one.
-fn closing(context: &Context, txid: Txid) -> Result<Option<Closing>, Status> {
-    let mut waiting = context.spends.unconfirmed_closes().into_iter();
-    let Some(transaction) = waiting.find(|one| one.compute_txid() == txid) else {
-        return Ok(None);
-    };
-    let records: Vec<ClosedChannel> = context.store.closed_channels()?;
-    let spends = |record: &&ClosedChannel| {
-        let mut inputs = transaction.input.iter();
-        inputs.any(|input| input.previous_output == record.channel_point)
-    };
-    let record = records.iter().find(spends);
-    let capacity = record.map(|record| Amount::from_sat(record.capacity_sat));
-    let paid: Amount = transaction.output.iter().map(|output| output.value).sum();
-    let fee = capacity.and_then(|capacity| capacity.checked_sub(paid));
-    let unknown = || Status::internal(format!("no channel record for closing transaction {txid}"));
-    Ok(Some(Closing {
-        fee: fee.ok_or_else(unknown)?,
-        transaction,
-    }))
 }
 
 /// Returns the payment's label, which its replacement keeps.

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
-use crate::rpc::convert::on_chain::{on_disk, outpoint, outpoint_message};
+use crate::rpc::convert::on_chain::{outpoint, outpoint_message};
 use crate::wallet::LeasedCoin;
 use lnd_api::layout::lnd_lease_id;
 use lnd_api::proto::walletrpc::{
@@ -23,12 +23,11 @@ pub(super) async fn lease(
     let id = own_id(&request.id)?;
     let coin = outpoint(request.outpoint.as_ref())?;
     let seconds = seconds(request.expiration_seconds);
-    let lease = || {
-        context
-            .wallet
-            .lease(coin, id, seconds, context.reserve.required())
-    };
-    let expiration = on_disk(&context.store, lease).await?;
+    let reserve = context.channels.reserve().required();
+    let leased = context
+        .funds
+        .save(|wallet| wallet.lease(coin, id, seconds, reserve));
+    let expiration = leased.await?;
     Ok(LeaseOutputResponse { expiration })
 }
 
@@ -39,7 +38,8 @@ pub(super) async fn release(
 ) -> Result<ReleaseOutputResponse, Status> {
     let id = id(&request.id)?;
     let coin = outpoint(request.outpoint.as_ref())?;
-    on_disk(&context.store, || context.wallet.end_lease(coin, id)).await?;
+    let released = context.funds.save(|wallet| wallet.end_lease(coin, id));
+    released.await?;
     Ok(ReleaseOutputResponse {
         status: format!("output {coin} released"),
     })

@@ -67,7 +67,7 @@ impl WalletKit for WalletKitService {
     }
 
     async fn derive_key(&self, request: Request<KeyLocator>) -> Call<KeyDescriptor> {
-        keys::derive(self.context.node_id, request.get_ref()).map(Response::new)
+        keys::derive(self.context.node.id, request.get_ref()).map(Response::new)
     }
 
     async fn next_addr(
@@ -128,7 +128,7 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::BumpFeeRequest>,
     ) -> Call<walletrpc::BumpFeeResponse> {
-        let bumped = bump::bump(self.context.clone(), request.get_ref()).await;
+        let bumped = bump::bump(&self.context, request.get_ref()).await;
         bumped.map(Response::new)
     }
 

@@ -8,7 +8,7 @@ use super::leases::{message, seconds};
 use crate::chain::FeeEstimates;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
-use crate::rpc::convert::on_chain::{check_account, check_strategy, coins, on_disk, outputs};
+use crate::rpc::convert::on_chain::{check_account, check_strategy, coins, outputs};
 use crate::rpc::convert::parse::{min_confs, per_kw};
 use crate::wallet::{Outputs, PsbtOrder, Spend};
 use lnd_api::layout::lnd_lease_id;
@@ -31,7 +31,8 @@ pub(super) async fn fund(
         ));
     }
     let order = order(context, request)?;
-    let funded = on_disk(&context.store, || context.wallet.fund_psbt(&order)).await?;
+    let funded = context.funds.save(|wallet| wallet.fund_psbt(&order));
+    let funded = funded.await?;
     let change = funded.change.and_then(|index| i32::try_from(index).ok());
     Ok(FundPsbtResponse {
         funded_psbt: funded.psbt.serialize(),
@@ -72,7 +73,7 @@ fn order(context: &Context, request: FundPsbtRequest) -> Result<PsbtOrder, Statu
             outputs: Outputs::Exactly(outputs),
             fee_rate,
             min_confs,
-            reserve: context.reserve.required(),
+            reserve: context.channels.reserve().required(),
             coins,
         },
         template,

@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::chain::FeeEstimates;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
-use crate::rpc::convert::on_chain::{self, on_disk, txid, txid_hex};
+use crate::rpc::convert::on_chain::{self, txid, txid_hex};
 use crate::rpc::services::lightning::transactions::message;
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::walletrpc::{
@@ -27,7 +27,7 @@ pub(super) fn get(
     }
     let found = context.wallet.transaction(txid_hex(&request.txid)?);
     let found = found.ok_or_else(|| refused("can not find transaction"))?;
-    Ok(message(&found, context.network))
+    Ok(message(&found, context.node.network))
 }
 
 /// Broadcasts a transaction. One that involves the wallet is added to it and rebroadcast until it confirms.
@@ -39,13 +39,7 @@ pub(super) async fn publish(
     let label = on_chain::label(&request.label)?;
     // The wallet must record what was broadcast even if the client disconnects.
     let sent = tokio::spawn(async move {
-        let all = std::slice::from_ref(&transaction);
-        context.broadcaster.publish(all).await?;
-        context.wallet.note_unconfirmed(&transaction)?;
-        let txid = transaction.compute_txid();
-        if context.wallet.transaction(txid).is_some() {
-            context.wallet.label(txid, &label, true)?;
-        }
+        context.funds.publish(&transaction, &label).await?;
         Ok(PublishResponse::default())
     });
     match sent.await {
@@ -71,8 +65,10 @@ pub(super) async fn label(
     }
     let label = on_chain::label(&request.label)?;
     let txid = txid(&request.txid)?;
-    let note = || context.wallet.label(txid, &label, request.overwrite);
-    on_disk(&context.store, note).await?;
+    let noted = context
+        .funds
+        .save(|wallet| wallet.label(txid, &label, request.overwrite));
+    noted.await?;
     Ok(LabelTransactionResponse {
         status: format!("transaction label '{label}' added"),
     })
