@@ -38,5 +38,6 @@ pub mod routing;
 pub mod rpc;
 pub mod signals;
 pub mod storage;
+mod sync;
 pub mod wallet;
 pub mod web;

@@ -1,14 +1,15 @@
 //! Broadcasts HTLC events to subscribers, as far as LDK reports them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lightning::ln::LocalHTLCFailureReason;
 use lightning::ln::channelmanager::PaymentId;
 use lightning_types::payment::PaymentPreimage;
 use tokio::sync::broadcast;
 
-use super::rows::now_ns;
+use crate::clock::unix_nanos;
+use crate::sync::lock;
 
 /// The number of events that may be queued for a slow subscriber.
 const EVENT_QUEUE_LEN: usize = 4_096;
@@ -130,7 +131,7 @@ impl HtlcFeed {
         step: HtlcStep,
     ) {
         let _ = self.events.send(HtlcEvent {
-            at_ns: now_ns(),
+            at_ns: unix_nanos(),
             kind,
             incoming_scid,
             outgoing_scid,
@@ -138,11 +139,8 @@ impl HtlcFeed {
         });
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(PaymentId, PaymentPreimage)>> {
-        self.preimages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.preimages)
     }
 }
 

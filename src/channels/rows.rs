@@ -1,12 +1,11 @@
 //! The store adapters of this module: how its records are stored.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use lightning::ln::types::ChannelId;
 
 use super::closed::{ClosedChannel, ClosedChannels};
 use super::closing_transaction::{AgreedClose, ClosingTransaction};
 use super::forwards::{Forward, Forwards};
+use crate::clock::{unix_nanos, unix_seconds};
 use crate::storage::Store;
 use crate::storage::channels::{
     AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
@@ -26,7 +25,7 @@ impl ClosedChannels for Store {
         };
         self.submit(MergeClosedChannel {
             channel_id,
-            closed_at: now(),
+            closed_at: unix_seconds(),
             merge: Box::new(merge),
         });
     }
@@ -38,7 +37,7 @@ impl ClosedChannels for Store {
         let channel_id = channel_id.0;
         self.submit(MergeClosedChannel {
             channel_id,
-            closed_at: now(),
+            closed_at: unix_seconds(),
             merge: Box::new(merge),
         });
     }
@@ -71,7 +70,7 @@ impl From<AgreedCloseRow> for AgreedClose {
 impl Forwards for Store {
     fn record(&self, forward: Forward) {
         let row = ForwardRow {
-            forwarded_at_ns: now_ns(),
+            forwarded_at_ns: unix_nanos(),
             scid_in: forward.incoming_scid,
             scid_out: forward.outgoing_scid,
             amount_out_msat: forward.amount_out_msat,
@@ -82,20 +81,4 @@ impl Forwards for Store {
             record: forward,
         });
     }
-}
-
-/// Returns the current time in seconds since 1970.
-fn now() -> u64 {
-    since_1970().as_secs()
-}
-
-/// Returns the current time in nanoseconds since 1970, which fits until 2554.
-pub(super) fn now_ns() -> u64 {
-    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }

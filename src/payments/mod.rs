@@ -13,7 +13,6 @@
 mod active;
 mod advance;
 mod cancel;
-mod clock;
 mod error;
 mod events;
 mod failed_channels;
@@ -38,7 +37,6 @@ mod restore;
 mod send;
 pub mod send_to_route;
 pub mod shards;
-mod sync;
 mod track_payments;
 mod updates;
 mod view;

@@ -1,10 +1,9 @@
 //! FeeReport: our channels' forwarding fees and what they earned.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use tonic::Status;
 
 use crate::channels::list::{Channel, ChannelState, channels};
+use crate::clock::unix_nanos;
 use crate::rpc::Context;
 use lnd_api::proto::lnrpc::{ChannelFeeReport, FeeReportRequest, FeeReportResponse};
 
@@ -15,7 +14,7 @@ const MILLION: f64 = 1_000_000.0;
 
 /// Reports the fees of all open channels, and the fees earned in the last day, week and 30 days, in sat.
 pub(super) fn report(context: &Context, _: &FeeReportRequest) -> Result<FeeReportResponse, Status> {
-    let now = now_ns();
+    let now = unix_nanos();
     let earned = |days: u64| -> Result<u64, Status> {
         let from = now.saturating_sub(days * DAY_NS);
         Ok(context.store.forward_fees_msat(from, now)? / 1000)
@@ -39,12 +38,6 @@ fn fees(channel: &Channel) -> Option<ChannelFeeReport> {
         fee_rate: f64::from(channel.fee_rate_ppm) / MILLION,
         ..Default::default()
     })
-}
-
-/// Returns the current time in nanoseconds since the Unix epoch.
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! GetInfo and StopDaemon.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex;
 
 use crate::chain::sync::{Health, Tip};
 use crate::channels::list::{Channel, ChannelState, channels};
+use crate::clock::unix_seconds;
 use crate::peers::list::peers;
 use crate::rpc::Context;
 use crate::rpc::convert::features::{Features, features};
@@ -26,7 +25,7 @@ const DEFAULT_ALIAS_DIGITS: usize = 20;
 /// Returns whether we are synced to the chain.
 pub(super) fn synced(context: &Context) -> bool {
     let tip = *context.chain.tip.borrow();
-    *context.chain.health.borrow() == Health::Ok && is_recent(context.network, tip, now())
+    *context.chain.health.borrow() == Health::Ok && is_recent(context.network, tip, unix_seconds())
 }
 
 /// Returns the node's identity and state.
@@ -117,12 +116,6 @@ impl Counts {
         }
         counts
     }
-}
-
-/// Returns the current time in seconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
