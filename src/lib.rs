@@ -41,5 +41,6 @@ pub mod routing;
 pub mod rpc;
 pub mod signals;
 pub mod storage;
+mod sync;
 pub mod wallet;
 pub mod web;

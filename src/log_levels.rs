@@ -1,7 +1,8 @@
 //! Log levels, changeable at run time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::sync::lock;
 use tracing_subscriber::EnvFilter;
 
 /// Subsystems whose level can be set: LDK and our modules.
@@ -96,9 +97,7 @@ impl LogLevels {
 
     /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.directives
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.directives)
     }
 }
 

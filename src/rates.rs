@@ -1,8 +1,9 @@
 //! Rate limits: a token bucket, and a map of token buckets by key.
 
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A burst of tokens, and one more token per interval.
@@ -118,9 +119,8 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
-    /// No code that holds this lock can panic halfway through a change.
     fn buckets(&self) -> MutexGuard<'_, Buckets<K>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.buckets)
     }
 }
 

@@ -5,7 +5,7 @@ mod submission;
 #[cfg(test)]
 mod test_data;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bitcoin::Transaction;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::queue::{Failed, Failure, Queue};
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
+use crate::sync::lock;
 
 pub use self::submission::{Priority, Submission, parents_first};
 
@@ -183,10 +184,7 @@ impl Broadcaster {
 
     /// Warns that bitcoind's configuration has to be changed, at most once per interval.
     fn warn(&self, error: &ChainError) {
-        let mut last = self
-            .last_warning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_warning);
         if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
             *last = Some(Instant::now());
             tracing::warn!("bitcoind's configuration impairs broadcasting: {error}");
@@ -278,9 +276,8 @@ impl Broadcaster {
         }
     }
 
-    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 use super::auth::RpcAuth;
 use super::error::ChainError;
+use crate::sync::{read, write};
 
 /// Timeout of one call. A full block takes well under a second; while bitcoind flushes its cache a call may
 /// take longer, and is then retried by the caller.
@@ -143,18 +144,16 @@ impl Connection {
 
     /// Returns the cached credentials, or reads them if bitcoind has rejected the cached ones.
     fn credentials(&self) -> Result<Arc<Zeroizing<String>>, ChainError> {
-        let known = self.credentials.read();
-        if let Some(known) = &*known.unwrap_or_else(PoisonError::into_inner) {
+        if let Some(known) = &*read(&self.credentials) {
             return Ok(known.clone());
         }
-        let read = Arc::new(self.auth.basic()?);
-        self.set_credentials(Some(read.clone()));
-        Ok(read)
+        let fresh = Arc::new(self.auth.basic()?);
+        self.set_credentials(Some(fresh.clone()));
+        Ok(fresh)
     }
 
     fn set_credentials(&self, credentials: Option<Arc<Zeroizing<String>>>) {
-        let known = self.credentials.write();
-        *known.unwrap_or_else(PoisonError::into_inner) = credentials;
+        *write(&self.credentials) = credentials;
     }
 
     async fn attempt(

@@ -4,7 +4,7 @@
 //! each block is requested once, as a list of transaction ids, and the number of parallel calls is limited.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::{BlockHash, OutPoint, TxOut, Txid};
 use lightning::util::scid_utils::{block_from_scid, tx_index_from_scid, vout_from_scid};
@@ -12,6 +12,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
+use crate::sync::lock;
 
 /// Maximum number of parallel look-ups. bitcoind serves RPC with 16 threads and queues 64 calls by default;
 /// other calls of the node must not wait behind gossip.
@@ -113,7 +114,7 @@ impl FundingOutputs {
     }
 
     fn slot(&self, height: u32) -> Slot {
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.blocks);
         if let Some((_, slot)) = blocks.iter().find(|(known, _)| *known == height) {
             return Arc::clone(slot);
         }
@@ -126,7 +127,7 @@ impl FundingOutputs {
     }
 
     fn forget(&self, height: u32) {
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&self.blocks);
         blocks.retain(|(known, _)| *known != height);
     }
 }

@@ -1,7 +1,7 @@
 //! Converts between short channel ids and funding outputs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::{BlockHash, OutPoint, Txid};
 use lightning::util::scid_utils::{
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
+use crate::sync::lock;
 
 /// Maximum number of blocks fetched per request: one or two seconds of bitcoind's time. The rest is fetched
 /// by later requests.
@@ -110,9 +111,8 @@ impl Fundings {
         self.bitcoind.block_txids(&hash).await
     }
 
-    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn known(&self) -> MutexGuard<'_, HashMap<u64, OutPoint>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

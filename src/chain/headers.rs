@@ -5,8 +5,9 @@
 //! stale blocks of an earlier reorg, so the node stores their headers itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::sync::lock;
 use bitcoin::BlockHash;
 use lightning_block_sync::poll::{Validate, ValidatedBlockHeader};
 use lightning_block_sync::{BlockHeaderData, Cache};
@@ -58,7 +59,7 @@ pub(super) struct DedupLog {
 
 impl DedupLog {
     pub(super) fn put(&self, header: &BlockHeaderData) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         if logged.len() > 2 * CAPACITY {
             logged.clear();
         }

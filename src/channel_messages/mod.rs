@@ -17,7 +17,7 @@ mod early_signatures;
 mod peer_blobs;
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
@@ -31,6 +31,7 @@ use self::closing_fees::{Answer, ClosingFees, FindTerms};
 use self::early_signatures::EarlySignatures;
 use crate::logging::cut;
 use crate::logging::ldk::message_of;
+use crate::sync::lock;
 
 pub use self::closing_fees::ClosingTerms;
 pub use self::peer_blobs::PeerBlobs;
@@ -119,17 +120,11 @@ where
     }
 
     fn closing_fees(&self) -> MutexGuard<'_, ClosingFees> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.closing_fees
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.closing_fees)
     }
 
     fn early_signatures(&self) -> MutexGuard<'_, EarlySignatures> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.early_signatures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.early_signatures)
     }
 
     /// Passes the channel's deferred signatures to LDK if it can handle them now.
@@ -148,8 +143,7 @@ where
     }
 
     fn first(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.first)
     }
 
     /// Drops the queued peer storage retrieval for this peer.
@@ -175,8 +169,7 @@ where
     }
 
     fn own(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.own)
     }
 
     /// Adapts an outgoing message of LDK.

@@ -1,7 +1,7 @@
 //! Channel acceptors: API clients that decide, in addition to our rules, which channels peers may
 //! open (as in lnd).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use lightning::util::config::{ChannelConfigOverrides, ChannelHandshakeConfigUpdate};
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::inbound_request::Request;
+use crate::sync::lock;
 
 /// The time that each acceptor has to answer (lnd's `acceptortimeout`). LDK waits for a minute at
 /// least.
@@ -113,10 +114,7 @@ impl ChannelAcceptors {
     /// Returns the acceptors that are still connected.
     fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
-        let mut acceptors = self
-            .acceptors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut acceptors = lock(&self.acceptors);
         acceptors.retain(|acceptor| !acceptor.is_closed());
         acceptors
     }

@@ -4,7 +4,7 @@
 //! another.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
@@ -25,6 +25,7 @@ use super::list;
 use super::open::Opener;
 use super::strangers::Strangers;
 use crate::ldk::ChannelManager;
+use crate::sync::lock;
 
 /// Handles all channel events.
 pub struct EventHandler {
@@ -259,8 +260,7 @@ impl EventHandler {
         self.scids().extend(known);
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn scids(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
-        self.scids.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.scids)
     }
 }

@@ -7,7 +7,7 @@ mod agreed;
 mod multisig;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::block::Header;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, TxIn, Txid};
@@ -26,6 +26,7 @@ use self::agreed::Agreed;
 use super::closed::ClosedChannels;
 use super::closing_transaction::{ClosingKind, ClosingTransaction};
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
+use crate::sync::lock;
 
 /// The number of confirmations after which a closing transaction is no longer watched for
 /// reorganizations.
@@ -241,9 +242,8 @@ impl FundingSpends {
         });
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn watched(&self) -> MutexGuard<'_, HashMap<OutPoint, Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 }
 

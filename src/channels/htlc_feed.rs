@@ -1,7 +1,7 @@
 //! Broadcasts HTLC events to subscribers, as far as LDK reports them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lightning::ln::LocalHTLCFailureReason;
 use lightning::ln::channelmanager::PaymentId;
@@ -9,6 +9,7 @@ use lightning_types::payment::PaymentPreimage;
 use tokio::sync::broadcast;
 
 use crate::clock::unix_nanos;
+use crate::sync::lock;
 
 /// The number of events that may be queued for a slow subscriber.
 const EVENT_QUEUE_LEN: usize = 4_096;
@@ -138,11 +139,8 @@ impl HtlcFeed {
         });
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(PaymentId, PaymentPreimage)>> {
-        self.preimages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.preimages)
     }
 }
 

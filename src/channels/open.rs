@@ -7,7 +7,7 @@
 //! opening fails earlier, LDK emits `ChannelClosed`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
@@ -23,6 +23,7 @@ use super::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
 use super::user_channel_id::UserChannelId;
 use crate::ldk::ChannelManager;
 use crate::peers::PeerManager;
+use crate::sync::lock;
 
 mod request;
 
@@ -318,9 +319,8 @@ impl Opener {
         }
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn waiting(&self) -> MutexGuard<'_, HashMap<u128, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -3,8 +3,9 @@
 //! temporary channel id.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::sync::lock;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 
@@ -46,9 +47,8 @@ impl PendingDecisions {
         self.peers().is_empty()
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn peers(&self) -> MutexGuard<'_, HashMap<PublicKey, HashSet<ChannelId>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -12,7 +12,7 @@ mod funding;
 mod origin;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
@@ -27,6 +27,7 @@ use self::funding::{Funding, LOOK_AGAIN_LATER};
 use super::funding_spends::funding_script;
 use super::list;
 use crate::ldk::ChainMonitor;
+use crate::sync::lock;
 
 pub use self::evict::{is_near_limit, without_funded_channel};
 pub use self::funding::{Found, Sought};
@@ -381,9 +382,8 @@ impl Strangers {
         self.changed.notified().await;
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The subscribers of single invoices.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::mpsc;
 
 use super::event::InvoiceEvent;
+use crate::sync::lock;
 
 /// Events that may queue for a slow subscriber.
 pub(super) const EVENT_QUEUE_LEN: usize = 1_024;
@@ -33,7 +34,7 @@ struct ByInvoice {
 impl Followers {
     pub(super) fn follow(&self, add_index: u64) -> Receiver {
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE_LEN);
-        let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = lock(&self.0);
         followed.clean();
         followed
             .by_add_index
@@ -45,7 +46,7 @@ impl Followers {
 
     /// Sends an event to the subscribers of its invoice.
     pub(super) fn notify(&self, event: &InvoiceEvent) {
-        let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = lock(&self.0);
         let add_index = event.view().record.add_index;
         let Some(senders) = followed.by_add_index.get_mut(&add_index) else {
             return;

@@ -1,6 +1,6 @@
 //! The invoice registry: what all decisions about invoices share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::Network;
 use lightning_types::payment::PaymentHash;
@@ -14,6 +14,7 @@ use super::state::State;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::MarkClaimed;
 use crate::storage::{StorageError, Store};
+use crate::sync::lock;
 use crash_points::Point;
 use ldk_amp::SetLimits;
 
@@ -92,7 +93,7 @@ impl Registry {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Returns the signer of payment requests.

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
@@ -21,6 +21,7 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::cut::beginning;
 use super::{Shared, ldk};
+use crate::sync::lock;
 
 /// Duration of a window; the counts restart after it.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -202,7 +203,7 @@ impl Counts {
 
     /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn window(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.window)
     }
 }
 

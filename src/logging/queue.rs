@@ -4,6 +4,7 @@
 //! SD card, a terminal stopped with Ctrl-S) would stop payments. Lines that do not fit into the queue are
 //! dropped and counted.
 
+use crate::sync::lock;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Queue {
 
     /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

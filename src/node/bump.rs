@@ -10,7 +10,7 @@ mod coins;
 mod outbox;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{OutPoint, Transaction};
@@ -21,6 +21,7 @@ use lightning::sign::HTLCDescriptor;
 
 use crate::chain::FeeEstimates;
 use crate::ldk::{Broadcaster, KeysManager};
+use crate::sync::lock;
 use crate::wallet::{Claim, Wallet};
 use coins::Coins;
 use outbox::{Outbox, QuietLogger};
@@ -73,7 +74,7 @@ impl Bumper {
 
     /// Broadcasts the event's transactions with as much of the fee as the wallet can pay.
     pub(super) fn handle_event(&self, event: &BumpTransactionEvent) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         let (claim_id, outcome) = match event {
             BumpTransactionEvent::ChannelClose { claim_id, .. } => (*claim_id, self.close(event)),
             BumpTransactionEvent::HTLCResolution { claim_id, .. } => {

@@ -15,7 +15,7 @@
 //! ([`FundingSpends::keeps_back`]), and all transactions of a channel in which we have no balance and whose
 //! funding bitcoind does not know. Transactions with our money in them are sent first ([`Stakes`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bitcoin::Transaction;
@@ -30,6 +30,7 @@ use super::stakes::Stakes;
 use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::funding_spends::FundingSpends;
 use crate::storage::Store;
+use crate::sync::lock;
 use crash_points::Point;
 
 /// How long shutdown waits for the commits of queued transactions.
@@ -245,9 +246,8 @@ impl Gate {
         self.arrived.notify_one();
     }
 
-    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails as State};
@@ -15,6 +15,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use crate::channel_messages::ChannelMessages;
 use crate::invoices::{InboundHtlcs, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
+use crate::sync::lock;
 use crash_points::Point;
 use ldk_amp::HtlcKey;
 use ldk_amp::{Envelope, Gateway};
@@ -56,7 +57,7 @@ impl ChannelPeers {
         channel: &ChannelId,
         all: impl FnOnce() -> Vec<ChannelDetails>,
     ) -> Option<PublicKey> {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers = lock(&self.0);
         if !peers.contains_key(channel) {
             let of = |details: ChannelDetails| (details.channel_id, details.counterparty.node_id);
             *peers = all().into_iter().map(of).collect();

@@ -1,12 +1,13 @@
 //! The on-chain address of the donation page. It is reserved for the page: anyone else who was given it
 //! would mistake a donation for their own payment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::Address;
 
 use crate::storage::donations::PutDonationAddress;
 use crate::storage::{StorageError, Store};
+use crate::sync::lock;
 use crate::wallet::Wallet;
 use crate::web::DonationError;
 
@@ -41,8 +42,7 @@ impl PageAddress {
     /// # Errors
     /// If the wallet cannot derive an address.
     pub(super) fn address(&self) -> Result<Address, DonationError> {
-        // Ignores poisoning: no code that holds this lock can panic halfway through a change.
-        let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.index);
         let (index, address) = self.wallet.own_address(*known)?;
         if known.replace(index) != Some(index) {
             self.store.submit(PutDonationAddress { index });

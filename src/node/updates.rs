@@ -7,7 +7,7 @@
 //! manager waits for none that could be archived.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::chain::channelmonitor::{ChannelMonitorUpdate, MonitorEvent};
@@ -17,6 +17,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::InMemorySigner;
 
 use crate::ldk::{ChainMonitor, ChannelMonitor};
+use crate::sync::lock;
 
 /// Highest update id of a monitor that LDK may archive immediately: its channel saw nothing but the close,
 /// and perhaps a `shutdown` before it.
@@ -75,9 +76,8 @@ impl Updates {
         }
     }
 
-    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn pending(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

@@ -8,7 +8,6 @@ use bitcoin::hex::DisplayHex;
 use lightning::routing::router::Path;
 
 use super::active::{Active, AttemptTemplate};
-use super::clock::{now, now_ns};
 use super::hops::hops;
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
@@ -17,11 +16,12 @@ use super::outbound_htlcs::RouteQuestion;
 use super::progress::Progress;
 use super::registry::Payments;
 use super::shards::ShardRandomness;
-use super::sync::lock;
 use super::view::PaymentView;
+use crate::clock::{unix_nanos, unix_seconds};
 use crate::model::payment::{FailureReason, PaymentState};
 use crate::routing::FailedChannel;
 use crate::storage::payments::{PutAttempt, PutPayment};
+use crate::sync::lock;
 use crash_points::Point;
 
 impl Payments {
@@ -63,7 +63,7 @@ impl Payments {
         loop {
             let (open, failed_channels) = {
                 let mut progress = lock(&active.progress);
-                match progress.lifecycle.step(now()) {
+                match progress.lifecycle.step(unix_seconds()) {
                     Step::Send(_) if progress.must_pause() => {
                         active
                             .view
@@ -77,7 +77,7 @@ impl Payments {
             };
             let found = self.find_paths(&active.template, open, &failed_channels);
             let mut progress = lock(&active.progress);
-            if progress.lifecycle.step(now()) != Step::Send(open) {
+            if progress.lifecycle.step(unix_seconds()) != Step::Send(open) {
                 continue;
             }
             match found.and_then(not_empty) {
@@ -118,10 +118,12 @@ impl Payments {
         for path in paths {
             let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
             let hops = hops(&path, height);
-            match progress
-                .lifecycle
-                .attempt(attempt_id, hops, self.shard_randomness(), now_ns())
-            {
+            match progress.lifecycle.attempt(
+                attempt_id,
+                hops,
+                self.shard_randomness(),
+                unix_nanos(),
+            ) {
                 Ok(attempt) => self.send_attempt(active, progress, path, &attempt),
                 Err(error) => {
                     tracing::error!("cannot split the root of a payment: {error}");
@@ -155,7 +157,7 @@ impl Payments {
             tracing::warn!("LDK did not send an attempt: {reason}");
             progress
                 .lifecycle
-                .failed(attempt.attempt_id, None, now_ns());
+                .failed(attempt.attempt_id, None, unix_nanos());
             self.store_attempt(progress, attempt.attempt_id);
             self.give_up(progress, FailureReason::Error);
         }
@@ -184,7 +186,7 @@ impl Payments {
 
     /// Ends the payment if it is over, and notifies subscribers.
     pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress) {
-        match progress.lifecycle.step(now()) {
+        match progress.lifecycle.step(unix_seconds()) {
             Step::End(ending) if progress.lifecycle.record.state == PaymentState::InFlight => {
                 self.end(active, progress, ending);
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::registry::Payments;
-use super::sync::lock;
 use crate::model::payment::{FailureReason, PaymentState};
+use crate::sync::lock;
 
 impl Payments {
     /// Stops further attempts of this payment. Attempts in flight may still settle it; otherwise it

@@ -12,13 +12,13 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
 use super::active::Active;
-use super::clock::now_ns;
 use super::failure;
 use super::probes::ProbeFailure;
 use super::registry::Payments;
-use super::sync::lock;
+use crate::clock::unix_nanos;
 use crate::model::attempt::AttemptFailure;
 use crate::model::payment::{FailureReason, PaymentState};
+use crate::sync::lock;
 use crash_points::Point;
 
 impl Payments {
@@ -30,7 +30,7 @@ impl Payments {
         let mut progress = lock(&active.progress);
         if progress
             .lifecycle
-            .settled(attempt_id, *preimage, now_ns())
+            .settled(attempt_id, *preimage, unix_nanos())
             .is_some()
         {
             self.store_attempt(&progress, attempt_id);
@@ -107,7 +107,7 @@ impl Payments {
         }
         if progress
             .lifecycle
-            .failed(attempt_id, failure, now_ns())
+            .failed(attempt_id, failure, unix_nanos())
             .is_some()
         {
             progress.note_failure();

@@ -13,7 +13,6 @@
 mod active;
 mod advance;
 mod cancel;
-mod clock;
 mod error;
 mod events;
 mod failed_channels;
@@ -37,7 +36,6 @@ mod restore;
 mod send;
 pub mod send_to_route;
 pub mod shards;
-mod sync;
 mod track_payments;
 mod updates;
 mod view;

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
 use super::active::Recipient;
-use super::clock::{now, now_ns};
 use super::hints;
 use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::request::{Method, NewPayment};
 use super::shards::HashSource;
+use crate::clock::{unix_nanos, unix_seconds};
 use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 
@@ -30,7 +30,7 @@ impl Payments {
         let record = PaymentRecord {
             payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
             identifier: keys.identifier,
-            created_at_ns: now_ns(),
+            created_at_ns: unix_nanos(),
             state: PaymentState::InFlight,
             failure_reason: FailureReason::None,
             preimage: None,
@@ -95,7 +95,7 @@ fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms
         max_shard_msat: limits.max_shard_msat,
         outgoing_channels: limits.outgoing_channels,
         last_hop: limits.last_hop,
-        deadline: now().saturating_add(limits.timeout_seconds),
+        deadline: unix_seconds().saturating_add(limits.timeout_seconds),
         by_route: false,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use lightning::ln::channelmanager::PaymentId;
 use tokio::sync::oneshot;
 
-use super::sync::lock;
+use crate::sync::lock;
 
 /// The failure of a probe.
 pub(super) struct ProbeFailure {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock::now;
 use super::failed_channels::FailedChannels;
 use super::lifecycle::Lifecycle;
+use crate::clock::unix_seconds;
 
 /// First delay between retries, while channels are not usable yet and once many attempts have
 /// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
@@ -70,7 +70,12 @@ impl Progress {
             return Some(self.next_pause());
         }
         let next_try = self.failed_channels.next_try(Instant::now())?;
-        let left = self.lifecycle.record.terms.deadline.saturating_sub(now());
+        let left = self
+            .lifecycle
+            .record
+            .terms
+            .deadline
+            .saturating_sub(unix_seconds());
         (next_try < Duration::from_secs(left)).then_some(next_try)
     }
 
@@ -78,7 +83,7 @@ impl Progress {
     /// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes;
     /// here a peer that reconnects can complete it. The payment's timeout is the limit.
     fn retries_no_route(&self) -> bool {
-        now() < self.retry_no_route_until || self.lifecycle.is_in_flight()
+        unix_seconds() < self.retry_no_route_until || self.lifecycle.is_in_flight()
     }
 
     /// Notes the start of a pause. Returns whether it is the only one.

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use super::active::Active;
 use super::outbound_htlcs::OutboundHtlcs;
 use super::probes::Probes;
-use super::sync::lock;
 use super::updates::Followers;
 use super::{PaymentView, ids};
 use crate::storage::{StorageError, Store};
+use crate::sync::lock;
 
 /// All payments of this node.
 pub struct Payments {

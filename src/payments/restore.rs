@@ -7,15 +7,15 @@ use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
 use super::active::{Active, Recipient};
-use super::clock::{now, now_ns};
 use super::lifecycle::Lifecycle;
 use super::registry::Payments;
-use super::sync::lock;
 use super::{hints, ids};
+use crate::clock::{unix_nanos, unix_seconds};
 use crate::invoices::decode::DecodedInvoice;
 use crate::model::attempt::AttemptState;
 use crate::model::payment::{FailureReason, PaymentRecord};
 use crate::storage::StorageError;
+use crate::sync::lock;
 
 /// Seconds after startup during which "no route" may mean that channels are not usable yet.
 const STARTUP_GRACE_SECONDS: u64 = 30;
@@ -45,7 +45,7 @@ impl Payments {
             let active = Active::new(
                 lifecycle,
                 recipient,
-                now() + STARTUP_GRACE_SECONDS,
+                unix_seconds() + STARTUP_GRACE_SECONDS,
                 &self.followers,
             );
             let unsent: Vec<u64> = {
@@ -63,7 +63,7 @@ impl Payments {
             {
                 let mut progress = lock(&active.progress);
                 for attempt_id in unsent {
-                    progress.lifecycle.failed(attempt_id, None, now_ns());
+                    progress.lifecycle.failed(attempt_id, None, unix_nanos());
                     self.store_attempt(&progress, attempt_id);
                 }
             }

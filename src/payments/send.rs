@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::active::{Active, Recipient};
-use super::clock::now;
 use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::request::NewPayment;
-use super::sync::lock;
 use super::{PaymentView, SendError};
+use crate::clock::unix_seconds;
 use crate::model::payment::PaymentState;
 use crate::storage::payments::PutPayment;
 use crate::storage::{Health, Ticket};
+use crate::sync::lock;
 use crash_points::Point;
 
 impl Payments {
@@ -79,7 +79,7 @@ impl Payments {
             Some(PaymentState::Succeeded) => return Err(SendError::AlreadyPaid),
             Some(PaymentState::Failed) | None => {}
         }
-        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at <= now()) {
+        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at <= unix_seconds()) {
             return Err(SendError::Expired(expires_at));
         }
         // The first attempt or the end of the payment follows immediately.

@@ -16,16 +16,16 @@ use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
 use super::active::{Active, Recipient};
-use super::clock::now_ns;
 use super::given_route::GivenRoute;
 use super::lifecycle::Lifecycle;
 use super::registry::Payments;
-use super::sync::lock;
 use super::{SendError, SendToRouteError, ids};
+use crate::clock::unix_nanos;
 use crate::model::attempt::{AttemptFailure, AttemptRecord, AttemptState};
 use crate::model::payment::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use crate::storage::Health;
 use crate::storage::payments::PutPayment;
+use crate::sync::lock;
 use ldk_amp::RecipientError;
 use ldk_amp::{AmpRecord, MppRecord};
 
@@ -110,7 +110,7 @@ impl RouteAttempt {
             payment_hash: self.payment_hash,
             shard: self.amp.as_ref().map(shard),
             state: AttemptState::InFlight,
-            attempt_time_ns: now_ns(),
+            attempt_time_ns: unix_nanos(),
             resolve_time_ns: None,
             preimage: None,
             route,
@@ -194,7 +194,7 @@ impl Payments {
         let record = PaymentRecord {
             payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
             identifier,
-            created_at_ns: now_ns(),
+            created_at_ns: unix_nanos(),
             state: PaymentState::InFlight,
             failure_reason: FailureReason::None,
             preimage: None,
@@ -244,7 +244,9 @@ impl Payments {
                 source_index: 0,
                 height: self.outbound.height(),
             };
-            progress.lifecycle.failed(attempt_id, Some(by_us), now_ns());
+            progress
+                .lifecycle
+                .failed(attempt_id, Some(by_us), unix_nanos());
             self.store_attempt(&progress, attempt_id);
         }
         self.settle_up(active, &mut progress);

@@ -12,15 +12,15 @@ use lightning_types::features::{ChannelFeatures, NodeFeatures};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::{mpsc, watch};
 
-use super::clock::now;
 use super::lifecycle::Open;
 use super::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
 use super::request::{Limits, Method, NewPayment, PaidInvoice};
-use super::sync::lock;
 use super::{PaymentView, Payments, SendError};
+use crate::clock::unix_seconds;
 use crate::model::attempt::AttemptState;
 use crate::model::payment::{FailureReason, PaymentState};
 use crate::storage::Store;
+use crate::sync::lock;
 use ldk_amp::PaymentAddr;
 
 mod ends;

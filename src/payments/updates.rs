@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{Notify, watch};
 
-use super::sync::lock;
 use super::view::PaymentView;
+use crate::sync::lock;
 
 /// Updates that may queue for a slow subscriber.
 const UPDATE_QUEUE_LEN: usize = 256;

@@ -6,8 +6,9 @@
 //! LDK also tells the handler of custom messages which peers connect and disconnect, so this module
 //! provides both to subscribers.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::sync::lock;
 use bitcoin::secp256k1::PublicKey;
 use lightning::io;
 use lightning::ln::msgs::{DecodeError, Init, LightningError};
@@ -133,9 +134,8 @@ impl CustomMessages {
         let _ = self.peers.send(PeerEvent { peer, online });
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn outgoing(&self) -> MutexGuard<'_, Vec<(PublicKey, CustomMessage)>> {
-        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outgoing)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::sync::lock;
 use tokio_util::sync::CancellationToken;
 
 /// The maximum number of inbound connections from peers without channels.
@@ -88,11 +89,8 @@ impl Inbound {
         connections.close_oldest(bounds.strangers, |other| !known.contains(other));
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 

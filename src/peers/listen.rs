@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
@@ -16,6 +16,7 @@ use super::address_book::ChannelPeers;
 use super::connection::PeerManager;
 use super::inbound_limit::{Bounds, Inbound};
 use super::{connection, tcp};
+use crate::sync::lock;
 
 /// The limits on inbound connections from peers without channels, sufficient for wallets and
 /// gossip. Each connection costs a file descriptor and about 100 kB, or 1 MB if the peer does not
@@ -160,7 +161,7 @@ impl RecentPeers {
 
     fn get(&self, now: Instant) -> Arc<HashSet<PublicKey>> {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         match &*found {
             Some((since, peers)) if now < *since + CHANNEL_PEERS_TTL => Arc::clone(peers),
             _ => {

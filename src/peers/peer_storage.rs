@@ -5,7 +5,7 @@
 //! whose funding never confirms cost a peer nothing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::channel_messages::PeerBlobs;
 use crate::storage::peer_storage::{DeletePeerBlob, PutNoChannelSince, PutPeerBlob};
 use crate::storage::{StorageError, Store, Ticket};
+use crate::sync::lock;
 
 /// The maximum length of a blob, in bytes (BOLT 1).
 const MAX_BLOB_BYTES: usize = 65_531;
@@ -223,7 +224,7 @@ impl PeerStorage {
 
     fn blobs(&self) -> MutexGuard<'_, Blobs> {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.blobs)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the node connected to channel peers and permanent peers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::address_book::{AddressBook, ChannelPeers};
 use super::connect::{Connector, DisconnectError};
 use crate::ldk::NetworkGraph;
+use crate::sync::lock;
 
 /// How often to check for missing peers.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -150,11 +151,8 @@ impl Reconnector {
         peers.into_iter().map(|peer| (peer, known(&peer))).collect()
     }
 
-    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn permanent(&self) -> MutexGuard<'_, HashSet<PublicKey>> {
-        self.permanent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.permanent)
     }
 }
 

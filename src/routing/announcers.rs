@@ -1,12 +1,13 @@
 //! Tracks the quality of peers' channel announcements to limit the look-ups done for each peer.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 
 use crate::rates::{Bucket, Rate};
+use crate::sync::lock;
 
 /// The number of invalid announcements after which a peer is banned, as in lnd.
 const MAX_INVALID: u32 = 100;
@@ -91,9 +92,8 @@ impl Announcers {
         self.known().is_banned(peer, Instant::now())
     }
 
-    /// No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::gossip_message::GossipMessage;
 use crate::ldk::NetworkGraph;
 use crate::rates::{Rate, Rates};
+use crate::sync::lock;
 
 /// The size in bytes at which a chunk of announcements ends. A peer confirms each chunk with a pong, so this
 /// is the amount in flight on a slow connection; it fits into socket buffers.
@@ -217,13 +218,11 @@ impl Answers {
     }
 
     fn queries(&self) -> MutexGuard<'_, BTreeMap<PublicKey, PeerQueries>> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queries)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        // Safe for the same reason as in `queries`.
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turns)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Route queries (`QueryRoutes`): finds a route without sending anything or updating scores.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::RecipientOnionFields;
@@ -22,6 +22,7 @@ use super::our_channels::OurChannels;
 use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
 use crate::ldk::{ChannelManager, KeysManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
+use crate::sync::read;
 
 /// A route request. The route has a single path regardless of the query's `max_parts`, and ends exactly
 /// `final_cltv_delta` blocks from now: neither block padding nor LDK's random offset is added.
@@ -152,7 +153,7 @@ impl Routes {
     ) -> Option<Path> {
         if wish.use_scores {
             // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
-            let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
+            let scorer = read(&self.scorer);
             let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, &ours.in_flight);
             return self.search(wish, parameters, ours, &scorer, &self.fees);
         }
@@ -211,7 +212,7 @@ impl Routes {
     /// Returns the product of the success probabilities of all channels except our own, whose balance is
     /// known. A channel missing from the graph (from a route hint) counts as certain.
     fn success_probability(&self, path: &Path) -> f64 {
-        let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
+        let scorer = read(&self.scorer);
         let mut amount_msat: u64 = path.hops.iter().map(|hop| hop.fee_msat).sum();
         let mut probability = 1.0;
         for (position, hop) in path.hops.iter().enumerate() {

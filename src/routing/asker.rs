@@ -1,7 +1,7 @@
 //! Queries peers for channels missing from the network graph: a [`Syncer`] with a graph and a clock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::ReplyChannelRange;
@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 
 use super::gossip_message::GossipMessage;
 use super::syncer::{KnownChannels, Query, Syncer};
+use crate::clock::unix_seconds;
 use crate::ldk::NetworkGraph;
+use crate::sync::lock;
 
 /// If the graph's newest update is older than this, we were offline and lack updates that peers will not
 /// send again.
@@ -40,7 +42,7 @@ impl Asker {
     /// queried.
     pub fn new(graph: Arc<NetworkGraph>, tip: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
         let syncer = Syncer::new(graph.get_chain_hash(), Instant::now());
-        let was_stale = is_stale(&graph.read_only(), unix_time());
+        let was_stale = is_stale(&graph.read_only(), unix_seconds());
         Self {
             was_stale,
             graph,
@@ -145,8 +147,7 @@ impl Asker {
     }
 
     fn syncing(&self) -> MutexGuard<'_, Syncing> {
-        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
-        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.syncing)
     }
 }
 
@@ -203,12 +204,6 @@ fn is_stale(graph: &ReadOnlyNetworkGraph<'_>, now: u64) -> bool {
     updates
         .max()
         .is_some_and(|newest| now.saturating_sub(newest) > STALE_SECONDS)
-}
-
-/// Returns the Unix time in seconds, or 0 if the clock is before 1970; then nothing counts as old.
-fn unix_time() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }
 
 #[cfg(test)]

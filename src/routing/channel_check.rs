@@ -7,7 +7,7 @@
 //! A peer may announce a channel after its sixth confirmation but before our bitcoind has seen that block.
 //! The announcement is not repeated, so the look-up waits for our next block.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use bitcoin::constants::ChainHash;
@@ -26,6 +26,7 @@ use super::announcers::{Announcers, Finding};
 use super::refused_channels::RefusedChannels;
 use crate::chain::{FundingOutputs, NoOutput};
 use crate::ldk::{GossipSync, NetworkGraph};
+use crate::sync::lock;
 
 /// How many blocks we may lag behind the peers. Channels further ahead are not looked up.
 const MAX_LAG_BLOCKS: u32 = 144;
@@ -190,9 +191,8 @@ impl ChannelCheck {
         finding
     }
 
-    /// No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
     fn refused(&self) -> MutexGuard<'_, RefusedChannels> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused)
     }
 }
 

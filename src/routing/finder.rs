@@ -1,7 +1,7 @@
 //! Finds the routes of a payment, or the reason there are none.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
@@ -16,6 +16,7 @@ use super::into_payee::{IntoPayee, raised};
 use super::query::{NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
+use crate::sync::read;
 
 /// The maximum number of channels excluded from a search because their parts would be raised.
 const MAX_EXCLUDED: usize = 10;
@@ -134,7 +135,7 @@ impl RouteFinder {
             in_flight,
         } = *search;
         // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
-        let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
+        let scorer = read(&self.scorer);
         let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, in_flight);
         let scorer = IntoPayee {
             scorer: &scorer,

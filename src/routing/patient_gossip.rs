@@ -11,7 +11,7 @@
 //! Peers' queries go to [`Answers`], and replies to our queries to [`Asker`]. LDK ignores all of these except
 //! query_channel_range.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
@@ -29,6 +29,7 @@ use super::asker::Asker;
 use super::own_update::update_for;
 use super::waiting_updates::WaitingUpdates;
 use crate::ldk::NetworkGraph;
+use crate::sync::lock;
 
 /// The maximum number of bytes beyond BOLT 7's fields in a kept update. LDK relays no larger ones; a message
 /// could have 65 kB of them.
@@ -116,11 +117,6 @@ fn is_taken(result: &Result<bool, LightningError>) -> bool {
         action,
         Ok(_) | Err(ErrorAction::IgnoreDuplicateGossip | ErrorAction::IgnoreAndLog(Level::Gossip))
     )
-}
-
-/// Locks a mutex. No change to these lists can panic halfway, so ignoring a poisoned lock is safe.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {

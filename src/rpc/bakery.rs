@@ -1,10 +1,11 @@
 //! Bakes and checks macaroons, and revokes them by deleting the root key that signed them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::storage::macaroons::{DeleteRootKey, PutRootKey};
 use crate::storage::{StorageError, Store};
+use crate::sync::{read, write};
 use lnd_macaroon::caveat::{self, Call, CaveatError};
 use lnd_macaroon::{FormatError, Id, IdError, Macaroon, Operations, RootKey, SignatureError};
 
@@ -179,12 +180,11 @@ impl Bakery {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, RootKey>> {
-        // No code that holds this lock can panic in the middle of a change.
-        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.keys)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, RootKey>> {
-        self.keys.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.keys)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The database handle shared by all modules.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use super::kv_write::KvWrite;
 use super::monitor_write::MonitorWrite;
 use super::writer::{Barrier, Cut, Health, Ticket, Writer};
 use super::{Change, StorageError, schema};
+use crate::sync::lock;
 
 /// Name of the database file in the data directory.
 const FILE: &str = "ampd.sqlite";
@@ -216,7 +217,7 @@ impl Store {
     }
 
     fn lock_readers(&self) -> std::sync::MutexGuard<'_, Option<Vec<Connection>>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers)
     }
 }
 

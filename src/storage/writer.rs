@@ -19,7 +19,7 @@ mod permanent;
 mod queue;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use lightning::ln::types::ChannelId;
 use rusqlite::Connection;
 
 use super::{StorageError, schema};
+use crate::sync::lock;
 use batch::Batch;
 use permanent::Failure;
 use queue::Queue;
@@ -111,11 +112,7 @@ impl Writer {
     }
 
     fn join(&self) -> Result<(), StorageError> {
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = lock(&self.thread).take();
         match thread.map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,

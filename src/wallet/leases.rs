@@ -4,8 +4,9 @@ use bitcoin::{Amount, OutPoint};
 
 use super::error::WalletError;
 use super::on_chain::Wallet;
-use super::state::{LeasedCoin, State, unix_now};
+use super::state::{LeasedCoin, State};
 use super::store::Lease;
+use crate::clock::unix_seconds;
 
 impl Wallet {
     /// Reserves a coin for the given number of seconds, across restarts. Returns the expiry in Unix seconds.
@@ -22,7 +23,7 @@ impl Wallet {
         seconds: u64,
         reserve: Amount,
     ) -> Result<u64, WalletError> {
-        let (mut state, now) = (self.lock(), unix_now());
+        let (mut state, now) = (self.lock(), unix_seconds());
         if state.bdk.get_utxo(coin).is_none() {
             return Err(WalletError::UnknownCoin);
         }
@@ -47,7 +48,7 @@ impl Wallet {
         if state.bdk.get_utxo(coin).is_none() {
             return Err(WalletError::UnknownCoin);
         }
-        let Some(lease) = state.leases.of(&coin, unix_now()) else {
+        let Some(lease) = state.leases.of(&coin, unix_seconds()) else {
             return Ok(());
         };
         if lease.id != id {
@@ -71,7 +72,7 @@ impl Wallet {
         id: [u8; 32],
         seconds: u64,
     ) -> Lease {
-        let now = unix_now();
+        let now = unix_seconds();
         let expires_at = now.saturating_add(seconds);
         let lease = Lease {
             coin,

@@ -1,7 +1,7 @@
 //! The wallet: opening it, balances, coins, and following the chain.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdk_wallet::chain::{BlockId, Merge};
 use bdk_wallet::{KeychainKind, LoadError, LoadMismatch, Update};
@@ -17,6 +17,7 @@ use super::keys::AccountKey;
 use super::log::{self, Record};
 use super::state::{Claims, Leases, State};
 use super::store::{ChangeLog, NoteBook};
+use crate::sync::lock;
 
 /// Number of blocks without wallet transactions that share one record in the log. After a crash the wallet
 /// processes them again.
@@ -179,7 +180,7 @@ impl Wallet {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Appends bdk's staged changes to the log.

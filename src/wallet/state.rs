@@ -1,8 +1,8 @@
 //! The wallet's state behind its lock, and what it says about coins.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::unix_seconds;
 use bdk_wallet::{KeychainKind, LocalOutput};
 use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
@@ -60,7 +60,7 @@ impl State {
     /// A strictly increasing time for bdk, which orders events by it: a transaction that is cancelled and
     /// created again within one second must count as newer.
     pub(super) fn next_time(&mut self) -> u64 {
-        self.clock = unix_now().max(self.clock.saturating_add(1));
+        self.clock = unix_seconds().max(self.clock.saturating_add(1));
         self.clock
     }
 
@@ -102,13 +102,13 @@ impl State {
 
     /// The coins that are leased now.
     pub(super) fn leased_now(&self) -> BTreeSet<OutPoint> {
-        let leases = self.leases.current(unix_now());
+        let leases = self.leases.current(unix_seconds());
         leases.map(|lease| lease.coin).collect()
     }
 
     /// The leases that have not expired, of unspent coins.
     pub(super) fn leased_coins(&self) -> impl Iterator<Item = LeasedCoin> + '_ {
-        self.leases.current(unix_now()).filter_map(|lease| {
+        self.leases.current(unix_seconds()).filter_map(|lease| {
             let output = self.bdk.get_utxo(lease.coin)?.txout;
             Some(LeasedCoin {
                 lease: *lease,
@@ -116,11 +116,4 @@ impl State {
             })
         })
     }
-}
-
-/// The Unix time in seconds.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }

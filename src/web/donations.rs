@@ -1,6 +1,6 @@
 //! The donation page's state: its invoice, its totals, and live updates for open pages.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bitcoin::Address;
@@ -19,6 +19,7 @@ use crate::config;
 use crate::invoices::{InvoiceEvent, InvoiceView, Registry, Subscription};
 use crate::model::invoice::InvoiceRecord;
 use crate::storage::{StorageError, Store};
+use crate::sync::lock;
 
 /// How often to check whether the invoice needs renewal or its route hints have changed.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
@@ -158,7 +159,7 @@ impl Donations {
     }
 
     pub(super) fn till(&self) -> MutexGuard<'_, Till> {
-        self.till.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.till)
     }
 
     /// Returns the current state and a receiver of every event after it.

@@ -1,9 +1,9 @@
 //! Supplies the page's invoice: the current one, or a new one before that expires.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::DonationError;
+use crate::clock::unix_seconds;
 use crate::config::Validity;
 use crate::invoices::{Expiry, NewInvoice, Purpose, Registry};
 use crate::model::invoice::{InvoiceRecord, InvoiceState};
@@ -29,7 +29,7 @@ impl Keeper {
     /// If the database cannot be read.
     pub(super) fn current(&self) -> Result<Option<InvoiceRecord>, DonationError> {
         let last = self.store.last_donation_invoice()?;
-        Ok(last.filter(|invoice| !needs_renewal(invoice, now())))
+        Ok(last.filter(|invoice| !needs_renewal(invoice, unix_seconds())))
     }
 
     /// Creates a new invoice. When this returns, the invoice and its assignment to the page are on disk.
@@ -67,13 +67,6 @@ fn needs_renewal(invoice: &InvoiceRecord, now: u64) -> bool {
         (InvoiceState::Open, None) | (InvoiceState::Disabled, _) => false,
         (InvoiceState::Canceled | InvoiceState::Settled | InvoiceState::Accepted, _) => true,
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Polls bitcoind for new tips.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::Block;
@@ -16,6 +16,7 @@ use super::witness::{Witness, chain_error};
 use super::{CaughtUp, Health, Listener, Tip, tip_of};
 use crate::chain::error::ChainError;
 use crate::chain::headers::{self, DedupLog};
+use crate::sync::lock;
 use crash_points::panics;
 
 /// Minimum poll interval while bitcoind is unavailable.
@@ -140,11 +141,11 @@ struct TrackedListener {
 
 impl TrackedListener {
     fn tip(&self) -> Tip {
-        *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.tip)
     }
 
     fn set_tip(&self, tip: Tip) {
-        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
+        *lock(&self.tip) = tip;
     }
 }
 

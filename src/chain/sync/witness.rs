@@ -1,6 +1,6 @@
 //! The block source for lightning-block-sync: bitcoind, with errors and headers recorded.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bitcoin::BlockHash;
 use lightning_block_sync::{
@@ -10,6 +10,7 @@ use lightning_block_sync::{
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::error::ChainError;
 use crate::chain::headers::DedupLog;
+use crate::sync::lock;
 
 /// A block source that keeps the last error and logs the headers that it returns.
 ///
@@ -33,10 +34,7 @@ impl<'a> Witness<'a> {
     fn note<T>(&self, result: Result<T, BlockSourceError>) -> Result<T, BlockSourceError> {
         result.map_err(|error| {
             let error = chain_error(self.bitcoind, error);
-            let mut last = self
-                .last_error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut last = lock(&self.last_error);
             *last = Some(error.to_string());
             error.into()
         })
@@ -44,10 +42,7 @@ impl<'a> Witness<'a> {
 
     /// Takes the error of the last failed call.
     pub(super) fn take_error(&self) -> Option<String> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.last_error).take()
     }
 }
 

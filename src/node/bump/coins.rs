@@ -1,6 +1,6 @@
 //! LDK's coin selection over the wallet, which also finds the fee rate that the coins can pay.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bitcoin::{Psbt, Transaction, TxOut};
 use lightning::chain::ClaimId;
@@ -10,6 +10,7 @@ use lightning::events::bump_transaction::sync::{
 use lightning::events::bump_transaction::{CoinSelection, Input};
 
 use super::outbox::QuietLogger;
+use crate::sync::lock;
 use crate::wallet::{Claim, ClaimCoins, Wallet};
 
 /// Selects coins for one attempt at a time.
@@ -54,7 +55,7 @@ impl Coins {
     }
 
     fn lock(&self) -> MutexGuard<'_, Attempt> {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.attempt)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Collects the broadcasts of LDK's bump handler and lowers the level of its log records.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bitcoin::Transaction;
 use lightning::chain::chaininterface::BroadcasterInterface;
 use lightning::util::logger::{Level, Logger, Record};
 
 use crate::logging::ldk::LdkLogger;
+use crate::sync::lock;
 
 /// Collects transactions until they are taken.
 #[derive(Default)]
@@ -19,7 +20,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<Transaction>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

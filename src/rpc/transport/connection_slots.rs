@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::sync::lock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -102,10 +103,7 @@ impl ConnectionSlots {
     }
 
     fn unauthenticated(&self) -> MutexGuard<'_, Unauthenticated> {
-        // No code that holds this lock can panic in the middle of a change.
-        self.unauthenticated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.unauthenticated)
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Barrier, Cut, Health, RETRY_INTERVAL, Ticket};
 use crate::storage::Change;
 use crate::storage::kv_write::{KvWrite, Name};
 use crate::storage::monitor_write::MonitorWrite;
+use crate::sync::lock;
 
 /// Maximum time that a change which nothing waits for is held back to share a commit: a manager that
 /// changed without a monitor update, a value of LDK's, a row that a monitor update is about to
@@ -104,7 +105,7 @@ impl Queue {
     /// Locks the queue, also after a thread panicked while holding the lock: each change of the
     /// queue is a single statement, so the queue is still consistent.
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     pub(in crate::storage) fn submit(&self, change: Box<dyn Change>) -> Ticket {

@@ -4,7 +4,7 @@ mod certificate;
 mod renewal;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
@@ -19,6 +19,7 @@ pub use certificate::Names;
 use certificate::{Clock, Identity};
 pub(in crate::rpc) use renewal::keep_valid;
 
+use crate::sync::{read, write};
 use ampd_files::FileError;
 
 /// Errors of reading, creating or using the TLS certificate.
@@ -123,8 +124,7 @@ impl Current {
 
     /// Sets the certificate. Returns true if it changed.
     fn replace(&self, key: CertifiedKey) -> bool {
-        // The value is replaced as a whole, so a panic cannot leave it inconsistent.
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = write(&self.0);
         let is_new = current.cert != key.cert;
         *current = Arc::new(key);
         is_new
@@ -133,7 +133,7 @@ impl Current {
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = read(&self.0);
         Some(current.clone())
     }
 }
