@@ -29,48 +29,15 @@ pub(crate) struct Modules(BTreeMap<ModulePath, Module>);
 impl Modules {
     /// Reads the module of this file, relative to `root`, and all below it.
     pub(crate) fn read(root: &Path, file: &Path, tests: Tests) -> Self {
-        let mut modules = Self(BTreeMap::new());
+        let mut reader = Reader {
+            root,
+            tests,
+            modules: BTreeMap::new(),
+        };
         // The modules of a crate's root file are in the same directory, whatever the file is called.
         let directory = file.parent().unwrap().to_owned();
-        modules.add(root, Vec::new(), file.to_owned(), &directory, tests);
-        modules
-    }
-
-    fn add(
-        &mut self,
-        root: &Path,
-        path: ModulePath,
-        file: PathBuf,
-        directory: &Path,
-        tests: Tests,
-    ) {
-        let text = fs::read_to_string(root.join(&file)).unwrap();
-        let syntax = syn::parse_file(&text).unwrap();
-        self.add_children(root, &path, &syntax.items, directory, tests);
-        self.0.insert(path, Module { file, syntax });
-    }
-
-    fn add_children(
-        &mut self,
-        root: &Path,
-        path: &[String],
-        items: &[Item],
-        directory: &Path,
-        tests: Tests,
-    ) {
-        for item in items {
-            let Item::Mod(module) = item else { continue };
-            if tests == Tests::Excluded && is_for_tests(&module.attrs) {
-                continue;
-            }
-            let name = module.ident.to_string();
-            let below = directory.join(&name);
-            let child = [path, &[name]].concat();
-            match &module.content {
-                Some((_, items)) => self.add_children(root, &child, items, &below, tests),
-                None => self.add(root, child, file_of(root, module, directory), &below, tests),
-            }
-        }
+        reader.add(Vec::new(), file.to_owned(), &directory);
+        Self(reader.modules)
     }
 
     /// The files of these modules, relative to the root of the repository.
@@ -84,6 +51,39 @@ impl Modules {
 
     pub(crate) fn get(&self, path: &[String]) -> Option<&Module> {
         self.0.get(path)
+    }
+}
+
+/// Reads modules and those below them.
+struct Reader<'a> {
+    /// The directory that the files are relative to.
+    root: &'a Path,
+    tests: Tests,
+    modules: BTreeMap<ModulePath, Module>,
+}
+
+impl Reader<'_> {
+    fn add(&mut self, path: ModulePath, file: PathBuf, directory: &Path) {
+        let text = fs::read_to_string(self.root.join(&file)).unwrap();
+        let syntax = syn::parse_file(&text).unwrap();
+        self.add_children(&path, &syntax.items, directory);
+        self.modules.insert(path, Module { file, syntax });
+    }
+
+    fn add_children(&mut self, path: &[String], items: &[Item], directory: &Path) {
+        for item in items {
+            let Item::Mod(module) = item else { continue };
+            if self.tests == Tests::Excluded && is_for_tests(&module.attrs) {
+                continue;
+            }
+            let name = module.ident.to_string();
+            let below = directory.join(&name);
+            let child = [path, &[name]].concat();
+            match &module.content {
+                Some((_, items)) => self.add_children(&child, items, &below),
+                None => self.add(child, file_of(self.root, module, directory), &below),
+            }
+        }
     }
 }
 
