@@ -85,11 +85,17 @@ impl Shop<'_> {
         self.envelopes.insert(htlc.key, envelope);
         let new = || HtlcSet::new(id, SetLimits::default());
         let set = self.sets.entry(id).or_insert_with(new);
-
         // The set decides. A real node stores the decision before it carries it out.
-        match set.accept(htlc, height) {
+        let outcome = set.accept(htlc, height);
+        let held_msat = set.held_msat();
+        self.carry_out(outcome, held_msat, mpp.total_msat);
+    }
+
+    fn carry_out(&self, outcome: Outcome, held_msat: u64, total_msat: u64) {
+        let manager = &self.node.manager;
+        match outcome {
             Outcome::Hold => {
-                let (held, total) = (set.held_msat() / 1_000, mpp.total_msat / 1_000);
+                let (held, total) = (held_msat / 1_000, total_msat / 1_000);
                 println!("Shop: I hold {held} of {total} sat and cannot claim anything yet.");
             }
             Outcome::Settle(claims) => {
