@@ -3,6 +3,7 @@
 use lightning::events::PaymentPurpose;
 use lightning::ln::channelmanager::RecipientOnionFields;
 
+use super::decision::{Answer, Decision};
 use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use ldk_amp::{Envelope, EnvelopeKey};
@@ -41,7 +42,7 @@ impl Registry {
                 None,
                 PaymentPurpose::Bolt12OfferPayment { .. }
                 | PaymentPurpose::Bolt12RefundPayment { .. },
-            ) => self.inbound.fail(&claimable.payment_hash),
+            ) => self.carry_out_alone(Decision::answer(Answer::Fail(claimable.payment_hash))),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Registry {
         let ticket = match (decision.rows, decision.is_urgent) {
             (rows, _) if rows.is_empty() => Ticket::NOTHING,
             (rows, true) => self.store.submit(rows),
-            (rows, false) => self.store.submit_patiently(rows),
+            (rows, false) => self.store.submit_deferred(rows),
         };
         if let Some(point) = decision.stored {
             crash_points::when_stored(point, || self.store.flush());
@@ -156,6 +156,11 @@ impl Registry {
             self.announcer.announce(ticket, event);
         }
         ticket
+    }
+
+    /// Carries out a decision that does not depend on the state.
+    pub(super) fn carry_out_alone(&self, decision: Decision) {
+        self.carry_out(&mut self.state(), decision);
     }
 
     fn tell_ldk(&self, answers: Vec<Answer>, ticket: Ticket) {

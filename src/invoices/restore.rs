@@ -7,6 +7,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::amp_sets::{Held, OpenSet};
+use super::decision::{Answer, Decision};
 use super::registry::Registry;
 use crate::clock::unix_seconds;
 use crate::model::htlc::{HtlcRecord, HtlcState, ShardRecord};
@@ -43,7 +44,7 @@ impl Registry {
                 }
                 _ => {
                     broken.extend(row.shard.as_ref().map(|shard| shard.set_id));
-                    self.close(row);
+                    self.carry_out_alone(close(row));
                 }
             }
         }
@@ -60,7 +61,7 @@ impl Registry {
         let hash = row.payment_hash;
         let is_on_chain = || self.is_closed(row) && self.inbound.incoming(&hash).is_empty();
         if is_present || is_on_chain() {
-            self.inbound.claim(preimage);
+            self.carry_out_alone(Decision::answer(Answer::Claim(preimage)));
         }
     }
 
@@ -84,7 +85,7 @@ impl Registry {
             // arrived while the node was down, and its set would then settle without it, because
             // its event comes first.
             if self.inbound.incoming(&hash).len() == count {
-                self.inbound.fail(&hash);
+                self.carry_out_alone(Decision::answer(Answer::Fail(hash)));
             }
         }
         Ok(())
@@ -97,7 +98,7 @@ impl Registry {
     ) -> Result<Option<PaymentHash>, StorageError> {
         match self.store.htlc(key)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
-            None => self.store.given_back(key),
+            None => self.store.failed_back(key),
         }
     }
 
@@ -107,11 +108,12 @@ impl Registry {
             return Ok(());
         };
         if set.state == HtlcState::Accepted {
-            let state = self.state();
+            let mut state = self.state();
             let open = state.open.get(set_id);
             set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
-            self.store.submit(PutSet(set));
+            let canceled = Decision::default().and_row(PutSet(set)).urgently();
+            self.carry_out(&mut state, canceled);
         }
         Ok(())
     }
@@ -142,15 +144,15 @@ impl Registry {
             add_index = row.add_index,
             "failing a held HTLC because its row is damaged: {what}"
         );
-        self.inbound.fail(&hash);
-        self.close(row);
+        self.carry_out_alone(close(row).and_answer(Answer::Fail(hash)));
     }
+}
 
-    fn close(&self, mut row: HtlcRecord) {
-        tracing::info!(htlc_id = row.htlc_id, "held HTLC is gone");
-        row.cancel(unix_seconds());
-        self.store.submit(PutHtlc(row));
-    }
+/// Closes the row of an HTLC that is no longer held.
+fn close(mut row: HtlcRecord) -> Decision {
+    tracing::info!(htlc_id = row.htlc_id, "held HTLC is gone");
+    row.cancel(unix_seconds());
+    Decision::default().and_row(PutHtlc(row)).urgently()
 }
 
 fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) -> Option<Envelope> {
