@@ -244,6 +244,22 @@ impl Broadcaster {
             reason,
             "package rejected, sending its transactions one by one"
         );
+        self.publish_each(txs).await.map_err(|error| match error {
+            ChainError::Rpc {
+                method,
+                code,
+                message,
+            } => ChainError::Rpc {
+                method,
+                code,
+                message: format!("{message}; as a package: {reason}"),
+            },
+            other => other,
+        })
+    }
+
+    /// Sends each transaction alone. The result is that of the last one, the child.
+    async fn publish_each(&self, txs: &[Transaction]) -> Result<(), ChainError> {
         // A child without its parent has missing inputs, so the parent's error is the one to report.
         let mut refusal = None;
         let mut child_is_in = false;
@@ -258,21 +274,9 @@ impl Broadcaster {
                 }
             }
         }
-        match refusal.filter(|_| !child_is_in) {
-            None => Ok(()),
-            Some(ChainError::Rpc {
-                method,
-                code,
-                message,
-            }) => {
-                let message = format!("{message}; as a package: {reason}");
-                Err(ChainError::Rpc {
-                    method,
-                    code,
-                    message,
-                })
-            }
-            Some(other) => Err(other),
+        match refusal {
+            Some(error) if !child_is_in => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use lightning::chain::channelmonitor::{Balance, BalanceSource};
 use lightning::ln::channel_state::ChannelDetails;
 
 use super::balance::has_anchors;
-use super::strangers::Strangers;
+use super::unfunded::UnfundedChannels;
 use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 use crate::wallet::{Wallet, anchor_reserve, reserve_per_channel};
@@ -21,7 +21,7 @@ pub struct AnchorReserve {
     monitors: Arc<ChainMonitor>,
     fees: Arc<FeeEstimates>,
     wallet: Arc<Wallet>,
-    strangers: Arc<Strangers>,
+    unfunded: Arc<UnfundedChannels>,
 }
 
 impl AnchorReserve {
@@ -30,14 +30,14 @@ impl AnchorReserve {
         monitors: Arc<ChainMonitor>,
         fees: Arc<FeeEstimates>,
         wallet: Arc<Wallet>,
-        strangers: Arc<Strangers>,
+        unfunded: Arc<UnfundedChannels>,
     ) -> Self {
         Self {
             manager,
             monitors,
             fees,
             wallet,
-            strangers,
+            unfunded,
         }
     }
 
@@ -78,7 +78,7 @@ impl AnchorReserve {
     fn channels(&self) -> usize {
         let listed = self.manager.list_channels();
         let may_need_fees_later =
-            |one: &&ChannelDetails| has_anchors(one) && !self.strangers.is_stranger(one);
+            |one: &&ChannelDetails| has_anchors(one) && !self.unfunded.is_unfunded(one);
         let open = listed.iter().filter(may_need_fees_later).count();
         let height = self.manager.current_best_block().height;
         let ids = self.monitors.list_monitors().into_iter();
@@ -87,7 +87,7 @@ impl AnchorReserve {
             let monitor = self.monitors.get_monitor(*id);
             monitor.is_ok_and(|monitor| {
                 let point = monitor.get_funding_txo().into_bitcoin_outpoint();
-                may_need_fees(&monitor, height) && !self.strangers.has_named(&point)
+                may_need_fees(&monitor, height) && !self.unfunded.has_named(&point)
             })
         });
         open + unresolved.count()

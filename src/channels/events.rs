@@ -22,8 +22,8 @@ use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
 use super::inbound::Acceptor;
 use super::inbound_request::Request;
 use super::list;
-use super::open::Opener;
-use super::strangers::Strangers;
+use super::open::{Opener, Unfunded};
+use super::unfunded::UnfundedChannels;
 use crate::ldk::ChannelManager;
 use crate::sync::lock;
 
@@ -33,7 +33,7 @@ pub struct EventHandler {
     opener: Arc<Opener>,
     acceptor: Arc<Acceptor>,
     spends: Arc<FundingSpends>,
-    strangers: Arc<Strangers>,
+    unfunded: Arc<UnfundedChannels>,
     closed: Arc<dyn ClosedChannels>,
     forwards: Arc<dyn Forwards>,
     feed: ChannelFeed,
@@ -43,13 +43,23 @@ pub struct EventHandler {
     scids: Mutex<HashMap<ChannelId, u64>>,
 }
 
+/// A channel with a signed funding transaction that is not confirmed yet.
+pub(super) struct PendingChannel {
+    pub(super) channel_id: ChannelId,
+    pub(super) user_channel_id: u128,
+    pub(super) peer: PublicKey,
+    pub(super) funding_txo: OutPoint,
+    /// `None` for channels of old versions of LDK.
+    pub(super) funding_redeem_script: Option<ScriptBuf>,
+}
+
 impl EventHandler {
     pub fn new(
         manager: Arc<ChannelManager>,
         opener: Arc<Opener>,
         acceptor: Acceptor,
         spends: Arc<FundingSpends>,
-        strangers: Arc<Strangers>,
+        unfunded: Arc<UnfundedChannels>,
         closed: Arc<dyn ClosedChannels>,
         forwards: Arc<dyn Forwards>,
     ) -> Self {
@@ -59,7 +69,7 @@ impl EventHandler {
             opener,
             acceptor: Arc::new(acceptor),
             spends,
-            strangers,
+            unfunded,
             closed,
             forwards,
             feed: ChannelFeed::default(),
@@ -94,42 +104,33 @@ impl EventHandler {
         self.acceptor.open_channel_request(request);
     }
 
-    pub fn funding_generation_ready(
+    pub(super) fn funding_generation_ready(
         &self,
-        temporary_channel_id: ChannelId,
-        counterparty_node_id: PublicKey,
-        channel_value_satoshis: u64,
+        channel: Unfunded,
+        sat: u64,
         output_script: ScriptBuf,
-        user_channel_id: u128,
     ) {
-        self.opener.funding_generation_ready(
-            temporary_channel_id,
-            counterparty_node_id,
-            channel_value_satoshis,
-            output_script,
-            user_channel_id,
-        );
+        self.opener
+            .funding_generation_ready(channel, sat, output_script);
     }
 
-    pub fn channel_pending(
-        &self,
-        channel_id: ChannelId,
-        user_channel_id: u128,
-        counterparty_node_id: PublicKey,
-        funding_txo: OutPoint,
-        funding_redeem_script: Option<ScriptBuf>,
-    ) {
-        tracing::info!(peer = %counterparty_node_id, point = %funding_txo, "channel pending");
+    pub(super) fn channel_pending(&self, pending: PendingChannel) {
+        let PendingChannel {
+            channel_id,
+            user_channel_id,
+            peer,
+            funding_txo,
+            funding_redeem_script,
+        } = pending;
+        tracing::info!(%peer, point = %funding_txo, "channel pending");
         let now = Instant::now();
-        let channels = self
-            .manager
-            .list_channels_with_counterparty(&counterparty_node_id);
+        let channels = self.manager.list_channels_with_counterparty(&peer);
         let channel = channels.iter().find(|one| one.channel_id == channel_id);
         let sat = channel.map(|channel| channel.channel_value_satoshis);
-        self.strangers
+        self.unfunded
             .pending(user_channel_id, channel_id, funding_txo, sat, now);
         // A channel of an unknown peer is watched once bitcoind knows its funding.
-        if !self.strangers.is_unseen(&funding_txo)
+        if !self.unfunded.is_unseen(&funding_txo)
             && let Some(script) = funding_redeem_script
         {
             self.spends
@@ -146,7 +147,7 @@ impl EventHandler {
         counterparty_node_id: PublicKey,
     ) {
         tracing::info!(peer = %counterparty_node_id, channel = %channel_id, "channel ready");
-        self.strangers.ready(user_channel_id);
+        self.unfunded.ready(user_channel_id);
         self.remember_scids();
         let of_peer = self
             .manager
@@ -188,21 +189,21 @@ impl EventHandler {
     fn never_existed(&self, closure: &Closure) -> bool {
         let id = closure.user_channel_id;
         let Some(point) = closure.channel_funding_txo else {
-            self.strangers.withdraw(id);
+            self.unfunded.withdraw(id);
             return false;
         };
         if matches!(closure.reason, ClosureReason::CommitmentTxConfirmed) {
-            self.strangers.ready(id);
+            self.unfunded.ready(id);
             return false;
         }
         // LDK emits no `ChannelPending` if the channel is closed before its monitor is on disk.
         let now = Instant::now();
         let sat = closure.channel_capacity_sats;
-        self.strangers
+        self.unfunded
             .pending(id, closure.channel_id, point, sat, now);
         // If the operator asked for the close, it is treated like any other.
         let is_watched = self.spends.channel(&point).is_some();
-        self.strangers.closed(id, is_watched, now)
+        self.unfunded.closed(id, is_watched, now)
     }
 
     pub fn discard_funding(&self, funding_info: &FundingInfo) {

@@ -15,7 +15,7 @@ use super::inbound_request::Request;
 use super::list::{ChannelState, state};
 use super::open::describe;
 use super::pending_decisions::PendingDecisions;
-use super::strangers::{self, Newcomer, Origin, Strangers};
+use super::unfunded::{self, NewPeer, Origin, UnfundedChannels};
 use super::user_channel_id::UserChannelId;
 use crate::ldk::ChannelManager;
 
@@ -92,7 +92,7 @@ pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
     funds: Arc<AskFunds>,
-    strangers: Arc<Strangers>,
+    unfunded: Arc<UnfundedChannels>,
     known_peers: Arc<dyn KnownPeers>,
     acceptors: ChannelAcceptors,
     decisions: PendingDecisions,
@@ -103,14 +103,14 @@ impl Acceptor {
         manager: Arc<ChannelManager>,
         rules: AcceptRules,
         funds: Arc<AskFunds>,
-        strangers: Arc<Strangers>,
+        unfunded: Arc<UnfundedChannels>,
         known_peers: Arc<dyn KnownPeers>,
     ) -> Self {
         Self {
             manager,
             rules,
             funds,
-            strangers,
+            unfunded,
             known_peers,
             acceptors: ChannelAcceptors::default(),
             decisions: PendingDecisions::default(),
@@ -190,7 +190,7 @@ impl Acceptor {
                 Some(terms.overrides()),
             )
             .map_err(|error| {
-                self.strangers.withdraw(id.value());
+                self.unfunded.withdraw(id.value());
                 Refusal::Failed(describe(&error))
             })
     }
@@ -198,32 +198,32 @@ impl Acceptor {
     /// Counts the channel as unfunded, and closes another one if LDK's limit is near.
     fn admit(&self, id: UserChannelId, request: &Request) -> Result<(), Refusal> {
         let peer = request.counterparty_node_id;
-        let newcomer = Newcomer {
+        let newcomer = NewPeer {
             peer,
             origin: Origin::new(self.known_peers.address(&peer)),
             has_paid: self.known_peers.has_paid(&peer),
         };
         let funds = &request.channel_negotiation_type;
         let pushed = !matches!(funds, InboundChannelFunds::PushMsat(0));
-        self.strangers
+        self.unfunded
             .admit(id.value(), newcomer, pushed, Instant::now())
             .map_err(|_| Refusal::TooManyUnfunded)?;
         let made = self.make_room(newcomer);
         if made.is_err() {
-            self.strangers.withdraw(id.value());
+            self.unfunded.withdraw(id.value());
         }
         made
     }
 
-    fn make_room(&self, newcomer: Newcomer) -> Result<(), Refusal> {
+    fn make_room(&self, newcomer: NewPeer) -> Result<(), Refusal> {
         let channels = self.manager.list_channels();
-        let unfunded = strangers::without_funded_channel(&channels);
-        if !strangers::is_near_limit(&unfunded, &newcomer.peer) {
+        let unfunded = unfunded::without_funded_channel(&channels);
+        if !unfunded::is_near_limit(&unfunded, &newcomer.peer) {
             return Ok(());
         }
         let connected = |peer: &_| self.known_peers.is_connected(peer);
         let victim = self
-            .strangers
+            .unfunded
             .victim(&unfunded, newcomer.origin, connected, Instant::now())
             .ok_or(Refusal::TooManyUnfunded)?;
         let of_victim = channels.iter();

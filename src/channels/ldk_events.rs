@@ -4,10 +4,11 @@ use lightning::events::{Event, HTLCHandlingFailureType, PathFailure};
 use lightning::routing::router::Path;
 
 use super::closed::Closure;
-use super::events::EventHandler;
+use super::events::{EventHandler, PendingChannel};
 use super::forwards::Forward;
 use super::htlc_feed::HtlcKind;
 use super::inbound_request::Request;
+use super::open::Unfunded;
 
 impl EventHandler {
     /// Handles an event of opening a channel or of forwarding, or a change of a channel's state.
@@ -37,13 +38,14 @@ impl EventHandler {
                 channel_value_satoshis,
                 output_script,
                 user_channel_id,
-            } => self.funding_generation_ready(
-                temporary_channel_id,
-                counterparty_node_id,
-                channel_value_satoshis,
-                output_script,
-                user_channel_id,
-            ),
+            } => {
+                let channel = Unfunded {
+                    temporary_channel_id,
+                    peer: counterparty_node_id,
+                    user_channel_id,
+                };
+                self.funding_generation_ready(channel, channel_value_satoshis, output_script);
+            }
             Event::DiscardFunding { funding_info, .. } => self.discard_funding(&funding_info),
             Event::PaymentForwarded {
                 prev_channel_id,
@@ -80,13 +82,13 @@ impl EventHandler {
                 funding_txo,
                 funding_redeem_script,
                 ..
-            } => self.channel_pending(
+            } => self.channel_pending(PendingChannel {
                 channel_id,
                 user_channel_id,
-                counterparty_node_id,
+                peer: counterparty_node_id,
                 funding_txo,
                 funding_redeem_script,
-            ),
+            }),
             Event::ChannelReady {
                 channel_id,
                 user_channel_id,

@@ -26,11 +26,11 @@ pub mod open;
 pub mod pending;
 mod pending_decisions;
 pub mod policy;
-pub mod strangers;
 mod sweeping;
 #[cfg(test)]
 pub(crate) mod test_node;
 pub mod total;
+pub mod unfunded;
 pub mod user_channel_id;
 
 pub use api::Channels;

@@ -68,12 +68,12 @@ impl Opening {
     }
 }
 
-/// LDK's ids of a channel that is not funded yet.
+/// LDK's ids of a channel of ours that is not funded yet.
 #[derive(Clone, Copy)]
-struct Unfunded {
-    temporary_channel_id: ChannelId,
-    peer: PublicKey,
-    user_channel_id: u128,
+pub(super) struct Unfunded {
+    pub(super) temporary_channel_id: ChannelId,
+    pub(super) peer: PublicKey,
+    pub(super) user_channel_id: u128,
 }
 
 /// A channel between `open` and `ChannelPending`.
@@ -202,20 +202,13 @@ impl Opener {
     ///
     /// Requires a tokio runtime. A crash during the opening is harmless: LDK discards unfunded
     /// channels, and the inputs are released at the next start.
-    pub fn funding_generation_ready(
+    pub(super) fn funding_generation_ready(
         self: &Arc<Self>,
-        temporary_channel_id: ChannelId,
-        counterparty_node_id: PublicKey,
-        channel_value_satoshis: u64,
+        channel: Unfunded,
+        sat: u64,
         output_script: ScriptBuf,
-        user_channel_id: u128,
     ) {
-        let channel = Unfunded {
-            temporary_channel_id,
-            peer: counterparty_node_id,
-            user_channel_id,
-        };
-        match self.fund(&channel, channel_value_satoshis, output_script) {
+        match self.fund(&channel, sat, output_script) {
             Ok(transaction) => {
                 tokio::spawn(Arc::clone(self).hand_over(channel, transaction));
             }

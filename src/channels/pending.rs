@@ -128,36 +128,44 @@ pub fn pending(
             record,
         };
         let swept_sat = swept_sat(sweeping, &subject);
-        match Resolution::of(&monitor.get_claimable_balances(), swept_sat) {
+        let resolution = Resolution::of(&monitor.get_claimable_balances(), swept_sat);
+        pending.add_resolving(subject, closing, resolution);
+    }
+    pending
+}
+
+impl Pending {
+    /// Adds a channel that LDK has closed and whose outputs may not all be ours yet.
+    fn add_resolving(
+        &mut self,
+        channel: Subject,
+        closing: Option<ClosingTransaction>,
+        resolution: Resolution,
+    ) {
+        match resolution {
             Resolution::Over => {}
             Resolution::Waiting {
                 limbo_sat,
                 final_height,
-            } => {
-                let waiting = WaitingClose {
-                    channel: subject,
-                    limbo_sat,
-                    closing,
-                    final_height,
-                };
-                pending.waiting_close.push(waiting);
-            }
+            } => self.waiting_close.push(WaitingClose {
+                channel,
+                limbo_sat,
+                closing,
+                final_height,
+            }),
             Resolution::Forced {
                 limbo_sat,
                 maturity_height,
                 htlcs,
-            } => {
-                pending.force_closing.push(ForceClosing {
-                    channel: subject,
-                    closing_txid: closing.map(|closing| closing.txid),
-                    limbo_sat,
-                    maturity_height,
-                    htlcs,
-                });
-            }
+            } => self.force_closing.push(ForceClosing {
+                channel,
+                closing_txid: closing.map(|closing| closing.txid),
+                limbo_sat,
+                maturity_height,
+                htlcs,
+            }),
         }
     }
-    pending
 }
 
 /// Skips channels without a funding transaction: they have no channel point to show.

@@ -37,7 +37,7 @@ use super::config::{ChannelSettings, user_config};
 use super::funding_spends::FundingSpends;
 use super::inbound::{AcceptRules, Acceptor, ForcedCloseFunds};
 use super::open::{FundingFee, OpenRequest, Opener};
-use super::strangers::Strangers;
+use super::unfunded::UnfundedChannels;
 use crate::chain::FeeEstimates;
 use crate::channel_messages::ChannelMessages;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, Scorer};
@@ -71,7 +71,7 @@ pub(crate) struct TestNode {
     pub acceptors: ChannelAcceptors,
     pub closer: Closer,
     pub spends: Arc<FundingSpends>,
-    pub strangers: Arc<Strangers>,
+    pub unfunded: Arc<UnfundedChannels>,
     pub addresses: Arc<Addresses>,
     pub store: Arc<Store>,
     pub wallet: Arc<Wallet>,
@@ -133,15 +133,16 @@ impl TestNode {
         } = Ldk::new(seed, config.clone(), &fees, with_gateway);
         let (id, wallet) = (manager.get_our_node_id(), Arc::<Wallet>::default());
         let opener = opener(&manager, &peers, &wallet, config);
-        let (strangers, addresses) = (Arc::<Strangers>::default(), Arc::<Addresses>::default());
+        let unfunded = Arc::<UnfundedChannels>::default();
+        let addresses = Arc::<Addresses>::default();
         let acceptor = Acceptor::new(
             manager.clone(),
             rules,
             Arc::new(ForcedCloseFunds::default),
-            strangers.clone(),
+            unfunded.clone(),
             addresses.clone(),
         );
-        let channels = channels(&manager, &opener, acceptor, &spends, &strangers, &store);
+        let channels = channels(&manager, &opener, acceptor, &spends, &unfunded, &store);
         let acceptors = channels.acceptors().clone();
         let stop = CancellationToken::new();
         let address = listen(&peers, &manager, &stop).await;
@@ -170,7 +171,7 @@ impl TestNode {
             opener,
             acceptors,
             spends,
-            strangers,
+            unfunded,
             addresses,
             store,
             wallet,

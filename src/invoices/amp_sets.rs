@@ -8,7 +8,7 @@ use lightning_types::payment::PaymentHash;
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
 use crate::model::invoice::InvoiceRecord;
 use ldk_amp::Envelope;
-use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
+use ldk_amp::{Claim, HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
 
 /// A held shard: its row, and the envelope needed to fail it.
 #[derive(Clone)]
@@ -49,6 +49,17 @@ impl OpenSet {
             invoice,
             set,
             htlcs: HashMap::new(),
+        }
+    }
+
+    /// Marks the HTLCs of these claims as settled at this time (seconds since 1970).
+    pub(super) fn settle_htlcs(&mut self, claims: &[Claim], now: u64) {
+        for claim in claims {
+            if let Some(held) = self.htlcs.get_mut(&claim.key) {
+                held.row.state = HtlcState::Settled;
+                held.row.resolved_at = Some(now);
+                held.row.preimage = Some(claim.preimage);
+            }
         }
     }
 

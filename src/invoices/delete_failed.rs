@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::state::State;
 use crate::clock::unix_seconds;
 use crate::model::invoice::{InvoiceKind, InvoiceRecord};
-use crate::storage::invoices::{ForgetGivenBack, GivenBack};
+use crate::storage::invoices::{FailedBack, ForgetFailedBack};
 use crate::storage::{StorageError, Ticket};
 use ldk_amp::HtlcKey;
 
@@ -65,9 +65,9 @@ impl Registry {
             .min(now.saturating_sub(MIN_KEPT_SECONDS));
         // Reading once is enough: rows of HTLCs that arrive later are younger than `before`.
         let present: HashSet<HtlcKey> = self.inbound.all_incoming().into_iter().collect();
-        let is_gone = |htlc: &GivenBack| !present.contains(&htlc.key);
+        let is_gone = |htlc: &FailedBack| !present.contains(&htlc.key);
 
-        let mut after = GivenBack::START;
+        let mut after = FailedBack::START;
         loop {
             let page = self.store.canceled_shards(before, after, BATCH)?;
             let Some((last, _)) = page.last() else { break };
@@ -76,13 +76,13 @@ impl Registry {
             let ticket = self.forget_shards(gone, before)?;
             self.store.durable(ticket).await;
         }
-        let mut after = GivenBack::START;
+        let mut after = FailedBack::START;
         loop {
-            let mut page = self.store.given_back_before(before, after, BATCH)?;
+            let mut page = self.store.failed_back_before(before, after, BATCH)?;
             let Some(last) = page.last() else { break };
             after = *last;
             page.retain(is_gone);
-            let ticket = self.store.submit(ForgetGivenBack(page));
+            let ticket = self.store.submit(ForgetFailedBack(page));
             self.store.durable(ticket).await;
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Registry {
     /// row.
     fn forget_shards(
         &self,
-        shards: Vec<(GivenBack, u64)>,
+        shards: Vec<(FailedBack, u64)>,
         before: u64,
     ) -> Result<Ticket, StorageError> {
         let mut state = self.state();
@@ -104,7 +104,7 @@ impl Registry {
             }
         }
         let htlcs = shards.into_iter().map(|(htlc, _)| htlc).collect();
-        Ok(self.store.submit(ForgetGivenBack(htlcs)))
+        Ok(self.store.submit(ForgetFailedBack(htlcs)))
     }
 
     /// Returns the invoice if it is of a spontaneous payment that was never completed, and no HTLC

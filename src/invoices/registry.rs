@@ -107,7 +107,7 @@ impl Registry {
     /// Handles `Event::PaymentClaimed`: LDK has carried out the claim.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
         crash_points::at(Point::BeforeClaimed);
-        self.store.submit_patiently(MarkClaimed {
+        self.store.submit_deferred(MarkClaimed {
             payment_hash: *hash,
         });
     }

@@ -42,15 +42,7 @@ pub(super) fn spawn_background(
     tasks.spawn("LDK timer ticks", |stop| {
         timer_ticks::run(manager, has_pending, stop)
     });
-    let unfunded = Unfunded {
-        bitcoind: core.bitcoind.clone(),
-        strangers: core.strangers.clone(),
-        spends: core.spends.clone(),
-        manager: core.manager.clone(),
-        monitors: core.monitors.clone(),
-        updates: core.updates.clone(),
-        broadcast_commitment: broadcast_commitment(core, &components.events),
-    };
+    let unfunded = unfunded(core, components);
     tasks.spawn("funding monitor", |stop| unfunded.run(stop));
     let persister = GraphPersister {
         graph: core.graph.clone(),
@@ -68,6 +60,18 @@ pub(super) fn spawn_background(
     tasks.spawn("HTLC processing", |stop| async move {
         pump.run(stop).await;
     });
+}
+
+fn unfunded(core: &Core, components: &Components) -> Unfunded {
+    Unfunded {
+        bitcoind: core.bitcoind.clone(),
+        unfunded: core.unfunded.clone(),
+        spends: core.spends.clone(),
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        updates: core.updates.clone(),
+        broadcast_commitment: broadcast_commitment(core, &components.events),
+    }
 }
 
 fn background_processor(

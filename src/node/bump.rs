@@ -132,12 +132,7 @@ impl Bumper {
         };
         let paid = self.pay_best_rate(claim, max_rate, min_rate, |rate| with_target(event, rate));
         match paid {
-            Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),
-            Some((rate, _)) => {
-                format!(
-                    "{alone} at {rate} sat/kW; the wallet cannot pay {target}: send coins to it"
-                )
-            }
+            Some((rate, _)) => at_rate(&alone, rate, target),
             None => format!(
                 "{alone} at its own {own_rate} sat/kW; the wallet has no coins to raise it to {target}: \
                  send coins to it"
@@ -176,20 +171,15 @@ impl Bumper {
         let is_covered = |htlc: &HTLCDescriptor| covered.contains(&htlc.outpoint());
         rest.extend(together.into_iter().filter(|htlc| !is_covered(htlc)));
         rest.sort_by_key(|htlc| std::cmp::Reverse(htlc.htlc.amount_msat));
-        let mut lowest = target;
-        let mut unpaid = 0;
-        for htlc in rest {
-            match self.claim_alone(event, *claim_id, target, htlc) {
-                Some(rate) => lowest = lowest.min(rate),
-                None => unpaid += 1,
-            }
-        }
+        let rates: Vec<Option<u32>> = rest
+            .into_iter()
+            .map(|htlc| self.claim_alone(event, *claim_id, target, htlc))
+            .collect();
+        let lowest = rates.iter().flatten().fold(target, |a, b| a.min(*b));
+        let unpaid = rates.iter().filter(|rate| rate.is_none()).count();
         let all = format!("claiming {count} HTLCs of channel {channel_id} on chain");
-        match (unpaid, lowest) {
-            (0, rate) if rate >= target => format!("{all} at {rate} sat/kW"),
-            (0, rate) => {
-                format!("{all} at {rate} sat/kW; the wallet cannot pay {target}: send coins to it")
-            }
+        match unpaid {
+            0 => at_rate(&all, lowest, target),
             _ => format!("{all}; the wallet has no coins for {unpaid} of them: send coins to it"),
         }
     }
@@ -306,6 +296,15 @@ fn max_worthwhile_rate(htlc: &HTLCDescriptor) -> u32 {
 /// The fee rate at which a transaction for this HTLC alone costs its whole value.
 fn max_worthwhile_rate_alone(htlc: &HTLCDescriptor) -> u32 {
     rate(htlc.htlc.amount_msat / 1_000, HTLC_TX_WEIGHT)
+}
+
+/// Returns the log line of a broadcast at `rate`, in sat/kW, which may be less than LDK asked for.
+fn at_rate(what: &str, rate: u32, target: u32) -> String {
+    if rate >= target {
+        format!("{what} at {rate} sat/kW")
+    } else {
+        format!("{what} at {rate} sat/kW; the wallet cannot pay {target}: send coins to it")
+    }
 }
 
 /// A fee rate, in sat per 1000 weight units.

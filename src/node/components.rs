@@ -38,7 +38,7 @@ use crate::peers::custom_messages::CustomMessages;
 use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
-use crate::routing::own_hints::own_hints;
+use crate::routing::route_hints::own_hints;
 use ldk_amp::SetLimits;
 
 /// The components around LDK's core.
@@ -181,12 +181,12 @@ fn channel_peers(core: &Core) -> Arc<ChannelPeers> {
 /// The peers whose connections are kept when many unknown peers connect. Channels opened by a peer count
 /// only once their funding is known, because opening a channel without one costs the peer nothing.
 fn funded_peers(core: &Core) -> Arc<ChannelPeers> {
-    let (manager, strangers) = (core.manager.clone(), core.strangers.clone());
+    let (manager, unfunded) = (core.manager.clone(), core.unfunded.clone());
     Arc::new(move || -> HashSet<PublicKey> {
         let mut channels = manager.list_channels();
         channels.retain(|channel| {
             let is_named = channel.funding_txo.is_some();
-            channel.is_outbound || (is_named && !strangers.is_stranger(channel))
+            channel.is_outbound || (is_named && !unfunded.is_unfunded(channel))
         });
         let peers = channels.iter();
         peers.map(|channel| channel.counterparty.node_id).collect()
@@ -238,11 +238,11 @@ fn channels(
             core.manager.clone(),
             rules,
             Arc::new(funds),
-            core.strangers.clone(),
+            core.unfunded.clone(),
             Arc::new(known_peers),
         ),
         core.spends.clone(),
-        core.strangers.clone(),
+        core.unfunded.clone(),
         adapters.clone(),
         adapters,
     )

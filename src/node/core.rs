@@ -12,9 +12,9 @@ use lightning::util::persist as names;
 use lightning::util::ser::ReadableArgs;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast_priorities::BroadcastPriorities;
 use super::gate::Gate;
 use super::resources::Resources;
-use super::stakes::Stakes;
 use super::store_adapters::StoreAdapters;
 use super::updates::Updates;
 use super::{StartError, seed};
@@ -22,7 +22,7 @@ use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
 use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::config::{ChannelSettings, user_config};
 use crate::channels::funding_spends::FundingSpends;
-use crate::channels::strangers::Strangers;
+use crate::channels::unfunded::UnfundedChannels;
 use crate::config::Config;
 use crate::ldk::{
     self, ChainMonitor, ChannelManager, ChannelMonitor, KeysManager, NetworkGraph, OutputSweeper,
@@ -49,7 +49,7 @@ pub(super) struct Core {
     /// The gate as LDK's broadcaster.
     pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
     pub(super) spends: Arc<FundingSpends>,
-    pub(super) strangers: Arc<Strangers>,
+    pub(super) unfunded: Arc<UnfundedChannels>,
     /// The monitors as the manager sees them; tracks incomplete updates.
     pub(super) updates: Arc<Updates>,
     pub(super) wallet: Arc<Wallet>,
@@ -121,7 +121,7 @@ pub(super) fn assemble(
         gate: on_chain.gate,
         ldk_broadcaster: on_chain.ldk_broadcaster,
         spends: on_chain.spends,
-        strangers: on_chain.strangers,
+        unfunded: on_chain.unfunded,
         updates: on_chain.updates,
         wallet,
         reserve,
@@ -149,7 +149,7 @@ fn anchor_reserve(
         on_chain.monitors.clone(),
         fees.clone(),
         wallet.clone(),
-        on_chain.strangers.clone(),
+        on_chain.unfunded.clone(),
     ))
 }
 
@@ -176,7 +176,7 @@ struct Monitoring {
     gate: Arc<Gate>,
     ldk_broadcaster: Arc<ldk::Broadcaster>,
     spends: Arc<FundingSpends>,
-    strangers: Arc<Strangers>,
+    unfunded: Arc<UnfundedChannels>,
     updates: Arc<Updates>,
     monitors: Arc<ChainMonitor>,
     stored_monitors: Vec<ChannelMonitor>,
@@ -192,7 +192,7 @@ fn monitoring(
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
     let spends = Arc::new(FundingSpends::new(Arc::new(StoreAdapters(store.clone()))));
     spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
-    let strangers = Arc::new(Strangers::default());
+    let unfunded = Arc::new(UnfundedChannels::default());
     let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
     let gate = Arc::new(gate);
     let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
@@ -205,9 +205,9 @@ fn monitoring(
         keys.clone(),
         keys.get_peer_storage_key(),
     ));
-    gate.prioritize_by(Stakes {
+    gate.prioritize_by(BroadcastPriorities {
         monitors: monitors.clone(),
-        strangers: strangers.clone(),
+        unfunded: unfunded.clone(),
         spends: spends.clone(),
     });
     let updates = Arc::new(Updates::new(monitors.clone()));
@@ -223,7 +223,7 @@ fn monitoring(
         gate,
         ldk_broadcaster,
         spends,
-        strangers,
+        unfunded,
         updates,
         monitors,
         stored_monitors,

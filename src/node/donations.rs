@@ -13,12 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use super::components::Components;
 use super::core::Core;
-use super::page_address::PageAddress;
+
 use crate::config::{self, Config};
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
-use crate::routing::own_hints::own_hints;
-use crate::web::{self, Capacity, Donations, Sources};
+use crate::routing::route_hints::own_hints;
+use crate::web::{self, Capacity, Donations, OnChainAddress, Sources};
 use ampd_files::Readers;
 
 /// File with the actual listen address, for programs that start the node with port 0.
@@ -37,7 +37,7 @@ pub(super) async fn open(
     core: &Core,
     components: &Components,
 ) -> Result<Option<Page>, StartError> {
-    let address = PageAddress::open(core.store.clone(), core.wallet.clone())?;
+    let address = OnChainAddress::open(core.store.clone(), core.wallet.clone())?;
     let Some(page) = &config.donations else {
         return Ok(None);
     };
@@ -89,7 +89,7 @@ fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError
     Ok(())
 }
 
-fn sources(core: &Core, components: &Components, address: PageAddress) -> Sources {
+fn sources(core: &Core, components: &Components, address: OnChainAddress) -> Sources {
     let (manager, graph) = (core.manager.clone(), core.graph.clone());
     Sources {
         store: core.store.clone(),

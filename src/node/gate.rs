@@ -13,7 +13,8 @@
 //!
 //! The gate drops transactions that would replace an agreed cooperative close
 //! ([`FundingSpends::keeps_back`]), and all transactions of a channel in which we have no balance and whose
-//! funding bitcoind does not know. Transactions with our money in them are sent first ([`Stakes`]).
+//! funding bitcoind does not know. Transactions with our money in them are sent first
+//! ([`BroadcastPriorities`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -25,8 +26,8 @@ use lightning::events::bump_transaction::BumpTransactionEvent;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast_priorities::BroadcastPriorities;
 use super::bump::Bumper;
-use super::stakes::Stakes;
 use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::funding_spends::FundingSpends;
 use crate::storage::Store;
@@ -42,7 +43,7 @@ pub(super) struct Gate {
     spends: Arc<FundingSpends>,
     broadcaster: Arc<Broadcaster>,
     /// Set after construction, because the monitors depend on the gate.
-    stakes: OnceLock<Stakes>,
+    stakes: OnceLock<BroadcastPriorities>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -118,7 +119,7 @@ impl Gate {
     }
 
     /// Orders later broadcasts by what we have at stake in them.
-    pub(super) fn prioritize_by(&self, stakes: Stakes) {
+    pub(super) fn prioritize_by(&self, stakes: BroadcastPriorities) {
         // Called once per node; a second call has no effect.
         let _ = self.stakes.set(stakes);
     }

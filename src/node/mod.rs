@@ -7,6 +7,7 @@
 
 mod api_listeners;
 mod background;
+mod broadcast_priorities;
 mod bump;
 mod chain_listener;
 mod components;
@@ -25,7 +26,6 @@ mod listeners;
 mod metrics;
 mod networking;
 mod outbound_htlcs;
-mod page_address;
 mod peer_channels;
 mod rebroadcast;
 mod reserve;
@@ -33,7 +33,6 @@ mod resources;
 mod rpc_context;
 mod seed;
 mod snapshot;
-mod stakes;
 mod startup_sync;
 mod store_adapters;
 mod tasks;

@@ -27,7 +27,7 @@ use crate::routing::answers::Answers;
 use crate::routing::asker::Asker;
 use crate::routing::channel_check::{ChannelCheck, Sources};
 use crate::routing::checked_gossip::CheckedGossip;
-use crate::routing::patient_gossip::PatientGossip;
+use crate::routing::gossip_handler::GossipHandler;
 use ldk_amp::Gateway;
 
 /// The message handlers and the peer manager.
@@ -154,7 +154,7 @@ fn route_handler(
     answers: &Arc<Answers>,
     asker: &Arc<Asker>,
 ) -> Arc<dyn RoutingMessageHandler + Send + Sync> {
-    Arc::new(PatientGossip::new(
+    Arc::new(GossipHandler::new(
         gossip.clone(),
         core.graph.clone(),
         NodeId::from_pubkey(&core.node_id),

@@ -8,7 +8,7 @@ use lightning::util::ser::Writeable;
 use tokio::sync::Notify;
 
 use crate::ldk::{ChainMonitor, ChannelManager};
-use crate::storage::Cut;
+use crate::storage::SnapshotSource;
 
 /// Capacity reserved beyond the previous snapshot, in bytes; exceeding it only reallocates.
 const SPARE_CAPACITY: usize = 4_096;
@@ -23,7 +23,7 @@ pub(super) struct NodeSnapshot {
     pub(super) last_length: AtomicUsize,
 }
 
-impl Cut for NodeSnapshot {
+impl SnapshotSource for NodeSnapshot {
     /// Does not use `encode()`, which first walks the whole manager, under all its locks, just to
     /// compute the length.
     #[expect(clippy::expect_used, reason = "writing to a vector never fails")]

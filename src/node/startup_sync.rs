@@ -55,12 +55,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
             (best, listener)
         })
         .collect();
-    for closed in core.store.closed_channels::<ClosedChannel>()? {
-        if let Some(closing) = closed.closing {
-            core.spends
-                .restore_commitment(&closed.channel_point, closing);
-        }
-    }
+    restore_commitments(core)?;
     let mut listeners: Vec<(BestBlock, &sync::Listener)> = vec![
         (core.wallet.best_block(), &*core.wallet),
         (core.manager.current_best_block(), &*core.spends),
@@ -79,16 +74,31 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
     for (_, (monitor, ..)) in stored {
         load(core, monitor)?;
     }
+    watch_channels(core);
+    Ok(caught_up.best_block())
+}
+
+/// Restores what is known of the commitments that closed channels.
+fn restore_commitments(core: &Core) -> Result<(), StorageError> {
+    for closed in core.store.closed_channels::<ClosedChannel>()? {
+        if let Some(closing) = closed.closing {
+            core.spends
+                .restore_commitment(&closed.channel_point, closing);
+        }
+    }
+    Ok(())
+}
+
+/// Watches the funding outputs of all channels, except for unknown ones without a balance of ours.
+fn watch_channels(core: &Core) {
     core.spends.watch_all(&core.manager, &core.monitors);
     let channels = core.manager.list_channels();
-    core.strangers.restore(&channels, &core.monitors);
-    for sought in core.strangers.to_look_for(Instant::now()) {
-        // Channels in which we have a balance stay watched.
-        if core.strangers.is_unseen(&sought.point) {
+    core.unfunded.restore(&channels, &core.monitors);
+    for sought in core.unfunded.to_look_for(Instant::now()) {
+        if core.unfunded.is_unseen(&sought.point) {
             core.spends.forget_unspent(&sought.point);
         }
     }
-    Ok(caught_up.best_block())
 }
 
 /// The headers of blocks that were connected in earlier runs.

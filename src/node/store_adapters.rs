@@ -79,11 +79,11 @@ impl NoteBook for StoreAdapters {
 
 impl HeaderLog for StoreAdapters {
     fn put(&self, header: BlockHeaderData) {
-        self.0.submit_patiently(PutHeader(header));
+        self.0.submit_deferred(PutHeader(header));
     }
 
     fn forget_below(&self, height: u32) {
-        self.0.submit_patiently(ForgetHeaders { below: height });
+        self.0.submit_deferred(ForgetHeaders { below: height });
     }
 }
 

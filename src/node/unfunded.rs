@@ -11,7 +11,7 @@ use super::updates::Updates;
 use crate::chain::{Bitcoind, ChainError};
 use crate::channels::close::BroadcastCommitment;
 use crate::channels::funding_spends::FundingSpends;
-use crate::channels::strangers::{Found, Sought, Strangers};
+use crate::channels::unfunded::{Found, Sought, UnfundedChannels};
 use crate::ldk::{ChainMonitor, ChannelManager};
 
 /// How often monitors of resolved channels are archived.
@@ -22,7 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Watches channels whose funding is not confirmed, and archives monitors.
 pub(super) struct Unfunded {
     pub(super) bitcoind: Arc<Bitcoind>,
-    pub(super) strangers: Arc<Strangers>,
+    pub(super) unfunded: Arc<UnfundedChannels>,
     pub(super) spends: Arc<FundingSpends>,
     pub(super) manager: Arc<ChannelManager>,
     pub(super) monitors: Arc<ChainMonitor>,
@@ -41,10 +41,10 @@ impl Unfunded {
                 result = self.look_up_due() => result,
             };
             let mut next = match result {
-                Ok(()) => self.strangers.next_look(),
+                Ok(()) => self.unfunded.next_look(),
                 Err(_) => Some(now + RETRY_INTERVAL),
             };
-            if now >= next_archive || !self.strangers.closed_channels().is_empty() {
+            if now >= next_archive || !self.unfunded.closed_channels().is_empty() {
                 if self.archive() {
                     next_archive = now + ARCHIVE_INTERVAL;
                 } else {
@@ -54,7 +54,7 @@ impl Unfunded {
             let next = next.map_or(next_archive, |next| next.min(next_archive));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.strangers.changed() => {}
+                () = self.unfunded.changed() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }
@@ -62,15 +62,15 @@ impl Unfunded {
 
     /// Looks up the funding outputs that are due.
     async fn look_up_due(&self) -> Result<(), ChainError> {
-        for sought in self.strangers.to_look_for(Instant::now()) {
+        for sought in self.unfunded.to_look_for(Instant::now()) {
             let channel_id = sought.channel_id;
             if sought.closed && !self.waits_for_spend(channel_id) {
-                self.strangers.forget(&[channel_id]);
+                self.unfunded.forget(&[channel_id]);
                 continue;
             }
             let found = self.find(&sought).await?;
             let id = sought.user_channel_id;
-            if !self.strangers.looked(id, found, Instant::now()) {
+            if !self.unfunded.looked(id, found, Instant::now()) {
                 continue;
             }
             if let Ok(monitor) = self.monitors.get_monitor(channel_id) {
@@ -120,11 +120,11 @@ impl Unfunded {
             return false;
         }
         let (gone, left): (Vec<_>, Vec<_>) = self
-            .strangers
+            .unfunded
             .closed_channels()
             .into_iter()
             .partition(|channel| self.monitors.get_monitor(*channel).is_err());
-        self.strangers.forget(&gone);
+        self.unfunded.forget(&gone);
         // LDK does not notify the monitor of a cooperative close. Signing the commitment, which the gate does
         // not broadcast, allows the monitor to be archived.
         let agreed = left.iter().filter(|id| self.waits_for_spend(**id));

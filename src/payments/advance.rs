@@ -180,7 +180,7 @@ impl Payments {
             .iter()
             .find(|a| a.attempt_id == attempt_id);
         if let Some(row) = row {
-            self.store.submit_patiently(PutAttempt(row.clone()));
+            self.store.submit_deferred(PutAttempt(row.clone()));
         }
     }
 

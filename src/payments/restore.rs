@@ -48,29 +48,26 @@ impl Payments {
                 unix_seconds() + STARTUP_GRACE_SECONDS,
                 &self.followers,
             );
-            let unsent: Vec<u64> = {
-                let progress = lock(&active.progress);
-                let in_flight = progress
-                    .lifecycle
-                    .attempts
-                    .iter()
-                    .filter(|a| a.state == AttemptState::InFlight);
-                in_flight
-                    .filter(|a| !known.contains(&ids::payment_id(a)))
-                    .map(|a| a.attempt_id)
-                    .collect()
-            };
-            {
-                let mut progress = lock(&active.progress);
-                for attempt_id in unsent {
-                    progress.lifecycle.failed(attempt_id, None, unix_nanos());
-                    self.store_attempt(&progress, attempt_id);
-                }
-            }
+            self.fail_unsent(&active, &known);
             self.adopt(identifier, active);
             identifiers.push(identifier);
         }
         Ok(identifiers)
+    }
+
+    /// Fails the attempts in flight that LDK does not know: they were stored, but never sent.
+    fn fail_unsent(&self, active: &Active, known: &HashSet<PaymentId>) {
+        let mut progress = lock(&active.progress);
+        let attempts = progress.lifecycle.attempts.iter();
+        let unsent: Vec<u64> = attempts
+            .filter(|a| a.state == AttemptState::InFlight)
+            .filter(|a| !known.contains(&ids::payment_id(a)))
+            .map(|a| a.attempt_id)
+            .collect();
+        for attempt_id in unsent {
+            progress.lifecycle.failed(attempt_id, None, unix_nanos());
+            self.store_attempt(&progress, attempt_id);
+        }
     }
 
     /// Stops further attempts of a payment with a damaged row. Attempts in flight still end, and

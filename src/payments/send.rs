@@ -85,7 +85,7 @@ impl Payments {
         // The first attempt or the end of the payment follows immediately.
         let ticket = self
             .store
-            .submit_patiently(PutPayment(lifecycle.record.clone()));
+            .submit_deferred(PutPayment(lifecycle.record.clone()));
         let new = Active::new(lifecycle.clone(), recipient, 0, &self.followers);
         active.insert(identifier, new);
         Ok(ticket)

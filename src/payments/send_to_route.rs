@@ -191,17 +191,8 @@ impl Payments {
             Some(PaymentState::InFlight) => return Err(SendError::InFlight.into()),
             Some(PaymentState::Failed) | None => {}
         }
-        let record = PaymentRecord {
-            payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
-            identifier,
-            created_at_ns: unix_nanos(),
-            state: PaymentState::InFlight,
-            failure_reason: FailureReason::None,
-            preimage: None,
-            root: None,
-            terms: ready.terms.clone(),
-        };
-        self.store.submit_patiently(PutPayment(record.clone()));
+        let record = self.new_record(identifier, ready);
+        self.store.submit_deferred(PutPayment(record.clone()));
         let active = Active::new(
             Lifecycle::send_to_route(record),
             ready.recipient.clone(),
@@ -210,6 +201,19 @@ impl Payments {
         );
         all.insert(identifier, active.clone());
         Ok(active)
+    }
+
+    fn new_record(&self, identifier: [u8; 32], ready: &Ready) -> PaymentRecord {
+        PaymentRecord {
+            payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
+            identifier,
+            created_at_ns: unix_nanos(),
+            state: PaymentState::InFlight,
+            failure_reason: FailureReason::None,
+            preimage: None,
+            root: None,
+            terms: ready.terms.clone(),
+        }
     }
 
     /// Stores the row, then sends the HTLC, as for every attempt.

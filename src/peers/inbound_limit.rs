@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The maximum in total.
-    pub strangers: usize,
+    pub unknown_peers: usize,
     /// The maximum from one IPv4 address or one /48 IPv6 network, the largest that a customer gets.
     /// All connections through a Tor daemon or another proxy count as one address.
     pub per_address: usize,
@@ -75,7 +75,7 @@ impl Inbound {
         {
             let connections = self.connections();
             let from_there = connections.per_address.get(&from).copied();
-            if connections.open.len() < bounds.strangers
+            if connections.open.len() < bounds.unknown_peers
                 && from_there.unwrap_or_default() < bounds.per_address
             {
                 return;
@@ -86,7 +86,7 @@ impl Inbound {
         connections.close_oldest(bounds.per_address, |other| {
             origin(other) == from && !known.contains(other)
         });
-        connections.close_oldest(bounds.strangers, |other| !known.contains(other));
+        connections.close_oldest(bounds.unknown_peers, |other| !known.contains(other));
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
@@ -128,16 +128,16 @@ mod tests {
 
     const NO_LIMIT: usize = 1_000;
 
-    fn strangers(strangers: usize) -> Bounds {
+    fn unknown_peers(unknown_peers: usize) -> Bounds {
         Bounds {
-            strangers,
+            unknown_peers,
             per_address: NO_LIMIT,
         }
     }
 
     fn per_address(per_address: usize) -> Bounds {
         Bounds {
-            strangers: NO_LIMIT,
+            unknown_peers: NO_LIMIT,
             per_address,
         }
     }
@@ -161,13 +161,13 @@ mod tests {
         let inbound = Inbound::default();
         let connections = open(&inbound, &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
         let (friend, new) = (connections[0].0, "10.0.0.4:1".parse().unwrap());
-        inbound.make_room(new, strangers(3), || HashSet::from([friend]));
+        inbound.make_room(new, unknown_peers(3), || HashSet::from([friend]));
         assert_eq!(
             closed(&connections),
             [false; 3],
             "closed a connection below the limit"
         );
-        inbound.make_room(new, strangers(2), || HashSet::from([friend]));
+        inbound.make_room(new, unknown_peers(2), || HashSet::from([friend]));
         assert_eq!(closed(&connections), [false, true, false]);
     }
 
@@ -206,7 +206,7 @@ mod tests {
         open(&inbound, &["10.0.0.1:2"]);
         inbound.remove(number);
         let bounds = Bounds {
-            strangers: 2,
+            unknown_peers: 2,
             per_address: 2,
         };
         let new = "10.0.0.1:3".parse().unwrap();

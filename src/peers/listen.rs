@@ -22,22 +22,23 @@ use crate::sync::lock;
 /// gossip. Each connection costs a file descriptor and about 100 kB, or 1 MB if the peer does not
 /// read the data that it requests.
 const MAX_BOUNDS: Bounds = Bounds {
-    strangers: 100,
+    unknown_peers: 100,
     per_address: 32,
 };
 
 /// The share of the file descriptor limit, as a divisor, for peers without channels. The rest is
 /// for channel peers, API clients, donation page visitors, and the database.
-const FILES_PER_STRANGER: u64 = 8;
+const FILES_PER_UNKNOWN_PEER: u64 = 8;
 
 /// Returns the limits for a process with this maximum number of open files.
 #[must_use]
 pub fn bounds(files: u64) -> Bounds {
-    let strangers = usize::try_from(files / FILES_PER_STRANGER).unwrap_or(MAX_BOUNDS.strangers);
-    let strangers = strangers.clamp(10, MAX_BOUNDS.strangers);
+    let unknown_peers =
+        usize::try_from(files / FILES_PER_UNKNOWN_PEER).unwrap_or(MAX_BOUNDS.unknown_peers);
+    let unknown_peers = unknown_peers.clamp(10, MAX_BOUNDS.unknown_peers);
     Bounds {
-        strangers,
-        per_address: MAX_BOUNDS.per_address.min(strangers / 3),
+        unknown_peers,
+        per_address: MAX_BOUNDS.per_address.min(unknown_peers / 3),
     }
 }
 
@@ -199,11 +200,11 @@ mod tests {
         assert_eq!(bounds(u64::MAX), MAX_BOUNDS);
         assert_eq!(bounds(1_024), MAX_BOUNDS);
         let few = Bounds {
-            strangers: 32,
+            unknown_peers: 32,
             per_address: 10,
         };
         assert_eq!(bounds(256), few);
-        assert_eq!(bounds(10).strangers, 10);
+        assert_eq!(bounds(10).unknown_peers, 10);
     }
 
     #[tokio::test]

@@ -137,7 +137,7 @@ impl PeerStorage {
                 node_id: peer,
                 blob: blob.clone(),
             };
-            let ticket = self.store.submit_patiently(put);
+            let ticket = self.store.submit_deferred(put);
             submitted.push(Submitted { peer, blob, ticket });
         }
         submitted
@@ -187,10 +187,10 @@ impl PeerStorage {
         };
         if since.is_some_and(|since| height >= since.saturating_add(RETENTION_BLOCKS)) {
             blobs.stored.remove(&peer);
-            self.store.submit_patiently(DeletePeerBlob(peer));
+            self.store.submit_deferred(DeletePeerBlob(peer));
         } else if stored.no_channel_since != since {
             stored.no_channel_since = since;
-            self.store.submit_patiently(PutNoChannelSince {
+            self.store.submit_deferred(PutNoChannelSince {
                 node_id: peer,
                 height: since,
             });
@@ -218,7 +218,7 @@ impl PeerStorage {
             return false;
         };
         blobs.stored.remove(&peer);
-        self.store.submit_patiently(DeletePeerBlob(peer));
+        self.store.submit_deferred(DeletePeerBlob(peer));
         true
     }
 

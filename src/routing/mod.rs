@@ -2,30 +2,30 @@
 
 mod announcers;
 pub mod answers;
-pub mod asked_route;
 pub mod asker;
-pub mod built_route;
+pub mod build_route;
 pub mod channel_check;
 pub mod checked_gossip;
-pub mod figures;
 pub mod finder;
 pub mod forwarding_terms;
+pub mod gossip_handler;
 pub mod gossip_message;
 pub mod graph;
+pub mod graph_stats;
+pub mod graph_view;
 mod into_payee;
-mod not_over;
 mod our_channels;
-pub mod own_hints;
 mod own_update;
-pub mod patient_gossip;
 pub mod payment_paths;
 pub mod query;
+pub mod query_routes;
 mod refused_channels;
+mod restrictions;
+pub mod route_hints;
 mod split;
 pub mod syncer;
 #[cfg(test)]
 mod test_gossip;
-pub mod view;
 mod waiting_updates;
 
 pub use finder::RouteFinder;

@@ -410,12 +410,7 @@ impl Syncer {
         if scids.is_empty() {
             if asking.left.is_empty() {
                 let is_useful = is_useful(&asking.real, &self.received, ours);
-                self.completed += u64::from(is_useful);
-                self.peers.get_mut(peer)?.state = if is_useful {
-                    State::Synced
-                } else {
-                    State::Failed { since: now }
-                };
+                self.complete(peer, is_useful, now);
             }
             return None;
         }
@@ -430,6 +425,18 @@ impl Syncer {
             brought_something: false,
         });
         Some(Query::Ids(query))
+    }
+
+    /// Ends the sync with a peer, which was useful if it sent channels that we lacked.
+    fn complete(&mut self, peer: &PublicKey, is_useful: bool, now: Instant) {
+        self.completed += u64::from(is_useful);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.state = if is_useful {
+                State::Synced
+            } else {
+                State::Failed { since: now }
+            };
+        }
     }
 
     fn asked_elsewhere(&self, except: &PublicKey) -> BTreeSet<u64> {

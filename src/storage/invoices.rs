@@ -5,14 +5,14 @@
 mod amp_payments;
 mod changes;
 mod expiry;
-mod given_back;
+mod failed_back;
 mod lookup;
 mod queries;
 mod records;
 
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
-pub use given_back::{ForgetGivenBack, GivenBack};
+pub use failed_back::{FailedBack, ForgetFailedBack};
 
 #[cfg(test)]
 mod plan_tests;

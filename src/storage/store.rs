@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::kv_write::KvWrite;
 use super::monitor_write::MonitorWrite;
-use super::writer::{Barrier, Cut, Health, Ticket, Writer};
+use super::writer::{Barrier, Health, SnapshotSource, Ticket, Writer};
 use super::{Change, StorageError, schema};
 use crate::sync::lock;
 
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Sets the node whose channel manager is included in commits from now on.
-    pub fn attach(&self, cut: Arc<dyn Cut>) {
+    pub fn attach(&self, cut: Arc<dyn SnapshotSource>) {
         self.writer.queue.attach(cut);
     }
 
@@ -83,8 +83,8 @@ impl Store {
     /// Like [`Store::submit`], for a change that does not need its own commit: nothing waits for it,
     /// or an urgent write is about to follow, such as the monitor update of the HTLC that the row
     /// describes. It is committed together with the next urgent write, or after 50 ms.
-    pub fn submit_patiently(&self, change: impl Change + 'static) -> Ticket {
-        self.writer.queue.submit_patiently(Box::new(change))
+    pub fn submit_deferred(&self, change: impl Change + 'static) -> Ticket {
+        self.writer.queue.submit_deferred(Box::new(change))
     }
 
     /// Waits until the change with this ticket is on disk. Does not return while commits fail.

@@ -64,7 +64,7 @@ pub enum Health {
 }
 
 /// Interface of the writer to the running node.
-pub trait Cut: Send + Sync {
+pub trait SnapshotSource: Send + Sync {
     /// Returns the encoded channel manager (`ChannelManager::encode()`).
     fn manager_snapshot(&self) -> Vec<u8>;
     /// Reports monitor updates that are on disk, so that LDK can complete them.

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::DonationError;
 use super::feed::{self, Feed, Sum};
-use super::keeper::Keeper;
-use super::shown::{Material, Shown};
-use super::till::{Till, Total};
+use super::invoice_rotation::InvoiceRotation;
+use super::rendered::{Material, RenderedInvoice};
+use super::totals::{Total, Totals};
 use crate::config;
 use crate::invoices::{InvoiceEvent, InvoiceView, Registry, Subscription};
 use crate::model::invoice::InvoiceRecord;
@@ -44,12 +44,12 @@ pub struct Sources {
 /// The donation page's state.
 pub struct Donations {
     pub(super) config: config::Donations,
-    keeper: Keeper,
+    rotation: InvoiceRotation,
     sources: Sources,
     /// Serializes changes of the invoice.
     change_lock: tokio::sync::Mutex<()>,
-    shown: watch::Sender<Arc<Shown>>,
-    till: Mutex<Till>,
+    rendered: watch::Sender<Arc<RenderedInvoice>>,
+    totals: Mutex<Totals>,
     feed: Feed,
 }
 
@@ -65,19 +65,19 @@ impl Donations {
     ) -> Result<(Arc<Self>, Subscription), DonationError> {
         // Subscribe before reading the totals: then no payment is missed, and one in both counts once.
         let payments = sources.registry.subscribe(0, 0)?;
-        let keeper = Keeper {
+        let rotation = InvoiceRotation {
             store: sources.store.clone(),
             registry: sources.registry.clone(),
             memo: config.title.clone(),
             validity: config.expiry,
         };
-        let invoice = match keeper.current()? {
+        let invoice = match rotation.current()? {
             Some(invoice) => invoice,
-            None => keeper.make().await?,
+            None => rotation.make().await?,
         };
-        let till = Till::read(&sources.store, config.show_messages)?;
+        let totals = Totals::read(&sources.store, config.show_messages)?;
         let material = material(&config, &sources, invoice);
-        let shown = Shown::new(
+        let rendered = RenderedInvoice::new(
             &sources.registry,
             material,
             &config.title,
@@ -85,11 +85,11 @@ impl Donations {
         )?;
         let donations = Self {
             config,
-            keeper,
+            rotation,
             sources,
             change_lock: tokio::sync::Mutex::default(),
-            shown: watch::Sender::new(Arc::new(shown)),
-            till: Mutex::new(till),
+            rendered: watch::Sender::new(Arc::new(rendered)),
+            totals: Mutex::new(totals),
             feed: Feed::default(),
         };
         Ok((Arc::new(donations), payments))
@@ -123,21 +123,21 @@ impl Donations {
     ///
     /// # Errors
     /// If the invoice cannot be created or rendered; the page then keeps showing the current one.
-    pub async fn rotate(&self) -> Result<Arc<Shown>, DonationError> {
+    pub async fn rotate(&self) -> Result<Arc<RenderedInvoice>, DonationError> {
         let _one = self.change_lock.lock().await;
-        let invoice = self.keeper.make().await?;
+        let invoice = self.rotation.make().await?;
         self.show(invoice)?;
-        Ok(self.shown())
+        Ok(self.rendered())
     }
 
     /// Returns the content currently shown to visitors.
-    pub fn shown(&self) -> Arc<Shown> {
-        self.shown.borrow().clone()
+    pub fn rendered(&self) -> Arc<RenderedInvoice> {
+        self.rendered.borrow().clone()
     }
 
     /// Returns the total received by all invoices of the page.
     pub fn total(&self) -> Total {
-        self.till().total
+        self.totals().total
     }
 
     /// Returns all invoices that the page has had, the current one last.
@@ -158,33 +158,33 @@ impl Donations {
         ))
     }
 
-    pub(super) fn till(&self) -> MutexGuard<'_, Till> {
-        lock(&self.till)
+    pub(super) fn totals(&self) -> MutexGuard<'_, Totals> {
+        lock(&self.totals)
     }
 
     /// Returns the current state and a receiver of every event after it.
     pub(super) fn subscribe(&self) -> (Bytes, broadcast::Receiver<Bytes>) {
         // No payment event is sent while this lock is held, so none falls between the two.
-        let till = self.till();
-        (self.state_of(&till), self.feed.subscribe())
+        let totals = self.totals();
+        (self.state_of(&totals), self.feed.subscribe())
     }
 
     /// Returns the current state as an event.
     pub(super) fn state(&self) -> Bytes {
-        self.state_of(&self.till())
+        self.state_of(&self.totals())
     }
 
-    fn state_of(&self, till: &Till) -> Bytes {
-        let version = &self.shown.borrow().version;
-        feed::state(till, self.config.goal_sat, version).into()
+    fn state_of(&self, totals: &Totals) -> Bytes {
+        let version = &self.rendered.borrow().version;
+        feed::state(totals, self.config.goal_sat, version).into()
     }
 
     fn count(&self, views: Vec<InvoiceView>) {
-        let mut till = self.till();
+        let mut totals = self.totals();
         let mut events = String::new();
         for view in &views {
-            if let Some(donation) = till.count(view).cloned() {
-                let sum = Sum::of(&till, self.config.goal_sat);
+            if let Some(donation) = totals.count(view).cloned() {
+                let sum = Sum::of(&totals, self.config.goal_sat);
                 events += &feed::payment(&donation, sum);
             }
         }
@@ -202,9 +202,9 @@ impl Donations {
     }
 
     async fn refresh(&self) -> Result<(), DonationError> {
-        let invoice = match self.keeper.current()? {
+        let invoice = match self.rotation.current()? {
             Some(invoice) => invoice,
-            None => self.keeper.make().await?,
+            None => self.rotation.make().await?,
         };
         self.show(invoice)
     }
@@ -212,20 +212,20 @@ impl Donations {
     /// Shows the invoice with its current hints and address. It may come from a `rotate` call that was
     /// cancelled after it had created the invoice.
     fn show(&self, invoice: InvoiceRecord) -> Result<(), DonationError> {
-        self.till().add_invoice(invoice.add_index);
+        self.totals().add_invoice(invoice.add_index);
         let material = material(&self.config, &self.sources, invoice);
-        if self.shown.borrow().material == material {
+        if self.rendered.borrow().material == material {
             return Ok(());
         }
-        let shown = Shown::new(
+        let rendered = RenderedInvoice::new(
             &self.sources.registry,
             material,
             &self.config.title,
             &self.config.amounts_sat,
         )?;
-        self.shown.send_replace(Arc::new(shown));
-        let till = self.till();
-        self.feed.send(self.state_of(&till));
+        self.rendered.send_replace(Arc::new(rendered));
+        let totals = self.totals();
+        self.feed.send(self.state_of(&totals));
         Ok(())
     }
 }

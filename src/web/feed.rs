@@ -12,7 +12,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::amounts::{percent, sat_text};
-use super::till::{Donation, Till};
+use super::totals::{Donation, Totals};
 use ampd_text::utc_text;
 
 /// Events buffered for a page that reads slowly. A page further behind gets the full state instead.
@@ -84,11 +84,11 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) fn of(till: &Till, goal_sat: Option<u64>) -> Self {
+    pub(super) fn of(totals: &Totals, goal_sat: Option<u64>) -> Self {
         Self {
-            total: sat_text(till.total.amt_msat),
-            count: till.total.payments,
-            percent: goal_sat.map(|goal| percent(till.total.amt_msat, goal)),
+            total: sat_text(totals.total.amt_msat),
+            count: totals.total.payments,
+            percent: goal_sat.map(|goal| percent(totals.total.amt_msat, goal)),
         }
     }
 }
@@ -145,10 +145,10 @@ pub(super) fn payment(donation: &Donation, sum: Sum) -> String {
 }
 
 /// Returns the event with the full state.
-pub(super) fn state(till: &Till, goal_sat: Option<u64>, version: &str) -> String {
+pub(super) fn state(totals: &Totals, goal_sat: Option<u64>, version: &str) -> String {
     let state = State {
-        sum: Sum::of(till, goal_sat),
-        recent: till.recent.iter().map(Row::from).collect(),
+        sum: Sum::of(totals, goal_sat),
+        recent: totals.recent.iter().map(Row::from).collect(),
         version,
     };
     event("state", &state)

@@ -6,7 +6,7 @@ use super::amounts::{grouped, sat_text};
 use super::donations::Donations;
 use super::feed::{Row, Sum};
 use super::files::Files;
-use super::shown::{Offer, Shown};
+use super::rendered::{Offer, RenderedInvoice};
 
 const MSAT_PER_SAT: u64 = 1_000;
 
@@ -47,28 +47,28 @@ struct Goal {
 impl<'a> Page<'a> {
     pub(super) fn new(
         donations: &'a Donations,
-        shown: &'a Shown,
+        rendered: &'a RenderedInvoice,
         offer: &'a Offer,
         files: &'a Files,
     ) -> Self {
         let config = &donations.config;
-        let till = donations.till();
-        let sum = Sum::of(&till, config.goal_sat);
+        let totals = donations.totals();
+        let sum = Sum::of(&totals, config.goal_sat);
         let amount_text = |sat: u64| sat_text(sat.saturating_mul(MSAT_PER_SAT));
         Self {
             title: &config.title,
             paragraphs: paragraphs(&config.text),
             files,
-            version: &shown.version,
-            is_paused: !shown.is_open(),
-            image_query: image_query(offer, &shown.version),
+            version: &rendered.version,
+            is_paused: !rendered.is_open(),
+            image_query: image_query(offer, &rendered.version),
             amount: offer.amount_sat.map(amount_text),
             choices: choices(&config.amounts_sat, offer.amount_sat),
             goal: config.goal_sat.zip(sum.percent).map(|(sat, percent)| Goal {
                 text: amount_text(sat),
                 percent,
             }),
-            rows: till.recent.iter().map(Row::from).collect(),
+            rows: totals.recent.iter().map(Row::from).collect(),
             sum,
             snippet: donations.snippet(),
             offer,

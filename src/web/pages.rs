@@ -19,7 +19,7 @@ use super::donations::Donations;
 use super::feed::{Delays, stream_of};
 use super::files::Files;
 use super::html::{Notice, Page};
-use super::shown::{Offer, Shown};
+use super::rendered::{Offer, RenderedInvoice};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SVG: &str = "image/svg+xml";
@@ -93,8 +93,12 @@ impl Site {
     }
 
     /// Answers with the offer that the query selects, or with an error page if there is none.
-    fn with_offer(&self, uri: &Uri, answer: impl FnOnce(&Shown, &Offer) -> Response) -> Response {
-        let shown = self.donations.shown();
+    fn with_offer(
+        &self,
+        uri: &Uri,
+        answer: impl FnOnce(&RenderedInvoice, &Offer) -> Response,
+    ) -> Response {
+        let shown = self.donations.rendered();
         let offer = requested_amount(uri).map(|amount| shown.offer(amount));
         match offer {
             Ok(Some(offer)) => answer(&shown, offer),

@@ -39,43 +39,46 @@ impl FundingSpends {
     /// Watches the channels of these closes again. Call it at start, before LDK broadcasts
     /// anything.
     pub fn restore(&self, closes: impl IntoIterator<Item = AgreedClose>) {
-        for close in closes {
-            let Some(input) = close.transaction.input.first() else {
-                continue;
-            };
-            let Some(script) = funding_script(input) else {
-                // Earlier versions stored claims as agreed closes.
-                tracing::warn!(
-                    channel = %close.channel_id,
-                    "a stored closing transaction does not spend a channel"
-                );
-                self.closed.buried(close.channel_id);
-                continue;
-            };
-            let agreed = close.transaction.compute_txid();
-            let unconfirmed = (!close.forced).then_some(agreed);
-            let kind = |txid| (txid == agreed).then_some(ClosingKind::Cooperative);
-            let closing = |txid, height| ClosingTransaction {
-                txid,
-                height,
-                kind: kind(txid),
-            };
-            let closing = match close.confirmed {
-                Some((txid, height)) => Some(closing(txid, Some(height))),
-                None => unconfirmed.map(|txid| closing(txid, None)),
-            };
-            self.watch(close.channel_id, input.previous_output, script);
-            if let Some(watched) = self.watched().get_mut(&input.previous_output) {
-                let spend = closing.map(|closing| Spend {
-                    closing,
-                    forced: closing.txid != agreed,
-                });
-                watched.spend.send_replace(spend);
-                watched.agreed = Some(Agreed {
-                    transaction: close.transaction,
-                    forced: close.forced,
-                });
-            }
+        closes
+            .into_iter()
+            .for_each(|close| self.restore_close(close));
+    }
+
+    fn restore_close(&self, close: AgreedClose) {
+        let Some(input) = close.transaction.input.first() else {
+            return;
+        };
+        let Some(script) = funding_script(input) else {
+            // Earlier versions stored claims as agreed closes.
+            tracing::warn!(
+                channel = %close.channel_id,
+                "a stored closing transaction does not spend a channel"
+            );
+            self.closed.buried(close.channel_id);
+            return;
+        };
+        let agreed = close.transaction.compute_txid();
+        let unconfirmed = (!close.forced).then_some(agreed);
+        let closing = |txid, height| ClosingTransaction {
+            txid,
+            height,
+            kind: (txid == agreed).then_some(ClosingKind::Cooperative),
+        };
+        let closing = match close.confirmed {
+            Some((txid, height)) => Some(closing(txid, Some(height))),
+            None => unconfirmed.map(|txid| closing(txid, None)),
+        };
+        self.watch(close.channel_id, input.previous_output, script);
+        if let Some(watched) = self.watched().get_mut(&input.previous_output) {
+            let spend = closing.map(|closing| Spend {
+                closing,
+                forced: closing.txid != agreed,
+            });
+            watched.spend.send_replace(spend);
+            watched.agreed = Some(Agreed {
+                transaction: close.transaction,
+                forced: close.forced,
+            });
         }
     }
 

@@ -10,8 +10,8 @@ use lightning::types::features::ChannelTypeFeatures;
 
 use super::*;
 use crate::channels::open::OpenError;
-use crate::channels::strangers::Found;
 use crate::channels::test_node::{TestNode, two_nodes};
+use crate::channels::unfunded::Found;
 
 fn rules() -> AcceptRules {
     AcceptRules {
@@ -141,14 +141,14 @@ async fn accepts_a_new_peer_despite_many_unfunded_channels() {
         unknown_peer.connect(&bob).await;
         // Some are refused near the limit.
         if let Ok(point) = open(&unknown_peer, &bob).await {
-            let is_pending = || bob.strangers.is_unseen(&point);
+            let is_pending = || bob.unfunded.is_unseen(&point);
             bob.until("the channel is pending", is_pending).await;
             answer_lookups(&bob, false);
         }
         others.push(unknown_peer);
     }
     // No channel may be evicted in the first seconds.
-    bob.strangers.age(Duration::from_secs(15));
+    bob.unfunded.age(Duration::from_secs(15));
     let address = IpAddr::from([203, 0, 113, 99]);
     for seed in 80..84 {
         let newcomer = TestNode::start(seed).await;
@@ -156,7 +156,7 @@ async fn accepts_a_new_peer_despite_many_unfunded_channels() {
         newcomer.connect(&bob).await;
         answer_lookups(&bob, false);
         let point = open(&newcomer, &bob).await.unwrap();
-        let is_pending = || bob.strangers.is_unseen(&point);
+        let is_pending = || bob.unfunded.is_unseen(&point);
         bob.until("the channel is pending", is_pending).await;
         answer_lookups(&bob, true);
         let channels = bob.manager.list_channels_with_counterparty(&newcomer.id);
@@ -184,8 +184,8 @@ fn answer_lookups(bob: &TestNode, found: bool) {
     } else {
         Found::Nothing
     };
-    for sought in bob.strangers.to_look_for(Instant::now()) {
+    for sought in bob.unfunded.to_look_for(Instant::now()) {
         let id = sought.user_channel_id;
-        bob.strangers.looked(id, found, Instant::now());
+        bob.unfunded.looked(id, found, Instant::now());
     }
 }

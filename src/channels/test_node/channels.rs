@@ -11,7 +11,7 @@ use crate::channels::events::EventHandler;
 use crate::channels::funding_spends::FundingSpends;
 use crate::channels::inbound::Acceptor;
 use crate::channels::open::Opener;
-use crate::channels::strangers::Strangers;
+use crate::channels::unfunded::UnfundedChannels;
 use crate::ldk::ChannelManager;
 use crate::peers::PeerManager;
 use crate::storage::Health;
@@ -45,7 +45,7 @@ pub(super) fn channels(
     opener: &Arc<Opener>,
     acceptor: Acceptor,
     spends: &Arc<FundingSpends>,
-    strangers: &Arc<Strangers>,
+    unfunded: &Arc<UnfundedChannels>,
     store: &Arc<Store>,
 ) -> EventHandler {
     EventHandler::new(
@@ -53,7 +53,7 @@ pub(super) fn channels(
         opener.clone(),
         acceptor,
         spends.clone(),
-        strangers.clone(),
+        unfunded.clone(),
         store.clone(),
         store.clone(),
     )

@@ -76,13 +76,7 @@ fn settle(state: &mut State, set_id: SetId, claims: Vec<Claim>) -> Decision {
         return Decision::default();
     };
     let now = unix_seconds();
-    for claim in &claims {
-        if let Some(held) = open.htlcs.get_mut(&claim.key) {
-            held.row.state = HtlcState::Settled;
-            held.row.resolved_at = Some(now);
-            held.row.preimage = Some(claim.preimage);
-        }
-    }
+    open.settle_htlcs(&claims, now);
     let set = SetRecord {
         settle_index: Some(state.next_settle_index()),
         settled_at: Some(now),

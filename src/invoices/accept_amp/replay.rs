@@ -41,7 +41,7 @@ impl Registry {
         if replay.is_some() {
             return Ok(replay);
         }
-        let deleted = self.store.given_back(&key)?;
+        let deleted = self.store.failed_back(&key)?;
         Ok(deleted.map(|_| Replay::Canceled))
     }
 }

@@ -275,7 +275,7 @@ async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
         .delete_failed_htlcs(u64::MAX)
         .await
         .unwrap();
-    let known = fixture.store.given_back(&held.envelope.key());
+    let known = fixture.store.failed_back(&held.envelope.key());
     assert_eq!(known.unwrap(), None);
     let fixture = fixture.restart();
     assert_eq!(fixture.port.answers(), []);

@@ -13,7 +13,7 @@ use crate::invoices::{InvoiceError, TooSlow};
 use crate::payments::{DeleteError, SendError, SendToRouteError};
 use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::routing::NoRoute;
-use crate::routing::built_route::BuildError;
+use crate::routing::build_route::BuildError;
 use crate::storage::StorageError;
 use crate::wallet::{FundsError, WalletError};
 

@@ -4,7 +4,7 @@ use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 use tonic::Status;
 
-use crate::routing::own_hints::MAX_HINTS;
+use crate::routing::route_hints::MAX_HINTS;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{public_key_hex, within};
 use lnd_api::proto::lnrpc;

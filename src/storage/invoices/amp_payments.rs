@@ -4,7 +4,7 @@
 //! and sum.
 
 use ldk_amp::SetId;
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Row, Statement, params};
 
 use lnd_api::tlv;
 
@@ -97,20 +97,22 @@ fn payments(
                 end(page.settled),
                 bound(page.limit),
             ],
-            |row| {
-                let set_id = SetId::from_bytes(array(row, "set_id")?);
-                let (count, message) = shards_and_message(&mut shards, &set_id)?;
-                Ok(PaymentRecord {
-                    settle_index: unsigned(row.get("settle_index")?),
-                    settled_at: unsigned(row.get("settled_at")?),
-                    set_id,
-                    amt_msat: unsigned(row.get("amt_paid_msat")?),
-                    shards: count,
-                    message,
-                })
-            },
+            |row| payment(row, &mut shards),
         )?
         .collect()
+}
+
+fn payment(row: &Row<'_>, shards: &mut Statement<'_>) -> rusqlite::Result<PaymentRecord> {
+    let set_id = SetId::from_bytes(array(row, "set_id")?);
+    let (count, message) = shards_and_message(shards, &set_id)?;
+    Ok(PaymentRecord {
+        settle_index: unsigned(row.get("settle_index")?),
+        settled_at: unsigned(row.get("settled_at")?),
+        set_id,
+        amt_msat: unsigned(row.get("amt_paid_msat")?),
+        shards: count,
+        message,
+    })
 }
 
 /// Returns the number of shards and the first message found: payers usually send the same records

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::given_back;
+use super::failed_back;
 use super::records::invoice_record;
 use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::sql::{bound, signed, unsigned};
@@ -82,14 +82,14 @@ impl Change for NeverExpires {
 }
 
 /// Deletes an invoice that was never paid, with its canceled sets and HTLCs. The keys of these HTLCs
-/// are kept for a restart (see `given_back`).
+/// are kept for a restart (see `failed_back`).
 pub struct DeleteInvoice {
     pub add_index: u64,
 }
 
 impl Change for DeleteInvoice {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        given_back::keep_canceled(db, self.add_index)?;
+        failed_back::keep_canceled(db, self.add_index)?;
         for table in ["htlcs", "amp_sets", "invoices"] {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE add_index = ?1"))?
                 .execute([signed(self.add_index)])?;

@@ -80,11 +80,11 @@ const PAGED: &[Query] = &[
     |store| store.next_expiry().map(drop),
     |store| store.has_settled_set(1).map(drop),
     |store| store.settlements(1, 2, 3).map(drop),
-    |store| store.canceled_shards(1, GivenBack::START, 1).map(drop),
-    |store| store.given_back_before(1, GivenBack::START, 1).map(drop),
+    |store| store.canceled_shards(1, FailedBack::START, 1).map(drop),
+    |store| store.failed_back_before(1, FailedBack::START, 1).map(drop),
     |store| store.canceled_shard_before_newest(1).map(drop),
     |store| store.has_canceled_htlc_since(1, 1).map(drop),
-    |store| store.given_back(&htlc_key(1)).map(drop),
+    |store| store.failed_back(&htlc_key(1)).map(drop),
     |store| {
         store
             .invoice_by(&InvoiceRef::Hash(PaymentHash([1; 32])))
@@ -195,7 +195,7 @@ fn every_query_uses_an_index() {
     let add_index = 1;
     let mut changes = tests::one_of_each();
     changes.push(Box::new(NeverExpires { add_index }));
-    changes.push(Box::new(ForgetGivenBack(vec![GivenBack::START])));
+    changes.push(Box::new(ForgetFailedBack(vec![FailedBack::START])));
     changes.push(Box::new(DeleteInvoice { add_index }));
     for change in changes {
         let write = || store.read(|db| change.apply(db)).unwrap();

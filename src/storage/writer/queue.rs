@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
-use super::{Barrier, Cut, Health, RETRY_INTERVAL, Ticket};
+use super::{Barrier, Health, RETRY_INTERVAL, SnapshotSource, Ticket};
 use crate::storage::Change;
 use crate::storage::kv_write::{KvWrite, Name};
 use crate::storage::monitor_write::MonitorWrite;
@@ -75,7 +75,7 @@ pub(in crate::storage) struct Queue {
     pending: Mutex<Pending>,
     filled: Condvar,
     emptied: Condvar,
-    cut: OnceLock<Arc<dyn Cut>>,
+    cut: OnceLock<Arc<dyn SnapshotSource>>,
     written: watch::Sender<Ticket>,
     passed: watch::Sender<Barrier>,
     pub(super) health: watch::Sender<Health>,
@@ -118,7 +118,7 @@ impl Queue {
     }
 
     /// Like [`Queue::submit`], but the change may be held back for [`MAX_COMMIT_DELAY`].
-    pub(in crate::storage) fn submit_patiently(&self, change: Box<dyn Change>) -> Ticket {
+    pub(in crate::storage) fn submit_deferred(&self, change: Box<dyn Change>) -> Ticket {
         let mut pending = self.lock();
         pending.deferred_since.get_or_insert_with(Instant::now);
         let ticket = pending.push(change);
@@ -166,7 +166,7 @@ impl Queue {
     }
 
     /// Sets the node whose manager is included in batches from now on.
-    pub(in crate::storage) fn attach(&self, cut: Arc<dyn Cut>) {
+    pub(in crate::storage) fn attach(&self, cut: Arc<dyn SnapshotSource>) {
         // A second node on the same store would be a bug; the first one is kept.
         let _ = self.cut.set(cut);
     }

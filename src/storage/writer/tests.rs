@@ -180,7 +180,7 @@ fn closing_leaves_only_the_database_file() {
 /// A node whose snapshot fails, as if LDK panicked.
 struct Broken;
 
-impl Cut for Broken {
+impl SnapshotSource for Broken {
     fn manager_snapshot(&self) -> Vec<u8> {
         panic!("no snapshot (this panic is part of a test)")
     }
@@ -203,7 +203,7 @@ fn writer_panic_is_reported_and_releases_waiters() {
 #[test]
 fn delayed_row_is_committed_with_the_next_urgent_row() {
     let (_dir, store) = temporary();
-    let delayed = store.submit_patiently(Note(1));
+    let delayed = store.submit_deferred(Note(1));
     let urgent = store.submit(Note(2));
     store.writer.queue.wait(urgent);
     assert!(store.is_durable(delayed));
@@ -218,7 +218,7 @@ fn delayed_row_is_committed_with_the_next_urgent_row() {
 fn delayed_row_is_committed_alone_after_the_maximum_delay() {
     let (_dir, store) = temporary();
     let start = Instant::now();
-    let ticket = store.submit_patiently(Note(1));
+    let ticket = store.submit_deferred(Note(1));
     store.writer.queue.wait(ticket);
     assert!(
         start.elapsed() >= MAX_COMMIT_DELAY,
@@ -246,7 +246,7 @@ async fn barrier_includes_calls_in_progress() {
 #[tokio::test]
 async fn barrier_includes_rows_queued_before_it() {
     let (_dir, store) = temporary();
-    store.submit_patiently(Note(1));
+    store.submit_deferred(Note(1));
     let barrier = store.barrier();
     store.passed(barrier).await;
     assert_eq!(notes(&store), [1]);

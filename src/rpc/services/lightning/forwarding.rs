@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tonic::Status;
 
 use crate::model::forward::{ForwardQuery, ForwardRow};
-use crate::routing::view::GraphView;
+use crate::routing::graph_view::GraphView;
 use crate::rpc::Context;
 use lnd_api::proto::lnrpc::{ForwardingEvent, ForwardingHistoryRequest, ForwardingHistoryResponse};
 

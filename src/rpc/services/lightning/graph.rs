@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::info;
 use crate::peers::{self, list::feature_bits};
-use crate::routing::view::{Edge, GraphView, Policy, Proof, node_id};
+use crate::routing::graph_view::{Edge, GraphView, Policy, Proof, node_id};
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::features::features;
 use crate::rpc::transport::streams::blocking;

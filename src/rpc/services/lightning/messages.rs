@@ -4,7 +4,7 @@ use bitcoin::hex::DisplayHex;
 use tonic::Status;
 
 use crate::message_signing::recover;
-use crate::routing::view::node_id;
+use crate::routing::graph_view::node_id;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use lnd_api::proto::lnrpc::{

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use crate::routing::figures::{Ways, median};
-use crate::routing::view::Edge;
+use crate::routing::graph_stats::{Topology, median};
+use crate::routing::graph_view::Edge;
 use crate::rpc::transport::streams::blocking;
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc::NetworkInfo;
@@ -23,7 +23,7 @@ pub(super) async fn get(context: Arc<Context>) -> Result<NetworkInfo, Status> {
         let num_nodes = nodes.len();
         let ends = edges.iter().map(|edge| (edge.node_1, edge.node_2));
         Ok(figures(
-            &Ways::new(nodes, ends),
+            &Topology::new(nodes, ends),
             num_nodes,
             edges.len(),
             capacities,
@@ -34,7 +34,7 @@ pub(super) async fn get(context: Arc<Context>) -> Result<NetworkInfo, Status> {
 
 /// Computes the statistics. `capacities` are in sat, of the channels whose capacity is known.
 fn figures(
-    ways: &Ways,
+    ways: &Topology,
     num_nodes: usize,
     num_channels: usize,
     capacities: Vec<u64>,
@@ -92,7 +92,7 @@ mod tests {
             (eve, bob),
             (bob, frank),
         ];
-        let ways = Ways::new(0..6, ends);
+        let ways = Topology::new(0..6, ends);
         let mut capacities = vec![400_000; 6];
         capacities.push(300_000);
         let ours = printed(&figures(&ways, 6, 7, capacities));
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn empty_graph_has_zero_averages() {
-        let ways = Ways::new([1], []);
+        let ways = Topology::new([1], []);
         let info = figures(&ways, 1, 0, Vec::new());
         assert_eq!((info.avg_channel_size, info.avg_out_degree), (0.0, 0.0));
         assert_eq!(mean(0, 0), 0.0);

@@ -8,8 +8,8 @@ use tonic::Status;
 
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, RouteWish, Routes};
 use crate::routing::query::DEFAULT_CLTV_LIMIT;
+use crate::routing::query_routes::{Avoid, RouteRequest, Routes};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};
 use crate::rpc::convert::parse::{amount_msat, not_negative, public_key, public_key_hex, within};
@@ -31,13 +31,13 @@ pub(super) fn find(
     refuse_unsupported(context, request)?;
     let query = query(context, request)?;
     let onion = onion(query.amount_msat, &request.dest_custom_records)?;
-    let wish = RouteWish {
+    let route_request = RouteRequest {
         query,
         avoid: avoid(&context.routes, request)?,
         use_scores: request.use_mission_control,
         onion: &onion,
     };
-    let found = context.routes.query(&wish)?;
+    let found = context.routes.query(&route_request)?;
     Ok(QueryRoutesResponse {
         routes: vec![query_routes::route(context, &found.path)],
         success_prob: found.success_probability,

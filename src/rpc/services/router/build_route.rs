@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use crate::routing::built_route::RoutePlan;
+use crate::routing::build_route::RoutePlan;
 use crate::rpc::Context;
 use crate::rpc::convert::errors::unsupported;
 use crate::rpc::convert::parse::{amount_msat, optional_32, public_key, within};

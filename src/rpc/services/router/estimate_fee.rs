@@ -10,8 +10,8 @@ use crate::model::attempt::HopRecord;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
-use crate::routing::asked_route::{Avoid, RouteWish};
 use crate::routing::query::BLOCK_PADDING;
+use crate::routing::query_routes::{Avoid, RouteRequest};
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{amount_msat, check_network, public_key, within};
 use crate::rpc::convert::payment::failure_reason;
@@ -52,7 +52,7 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
     };
     let onion = ldk_amp::recipient_fields(&mpp, None, None, &[])
         .map_err(|error| Status::internal(error.to_string()))?;
-    let wish = RouteWish {
+    let route_request = RouteRequest {
         query: RouteQuery {
             // A payment adds the block padding; lnd's estimate includes it as well.
             final_cltv_delta: context.node.cltv_delta.saturating_add(BLOCK_PADDING),
@@ -63,7 +63,7 @@ fn by_graph(context: &Context, request: &RouteFeeRequest) -> Result<RouteFeeResp
         use_scores: true,
         onion: &onion,
     };
-    let found = context.routes.query(&wish)?;
+    let found = context.routes.query(&route_request)?;
     Ok(cost(&hops(&found.path, found.height)))
 }
 

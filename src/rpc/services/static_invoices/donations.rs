@@ -33,7 +33,7 @@ pub(super) fn page(context: &Context) -> Result<Arc<Donations>, Status> {
 
 /// Returns the page's current invoice, its totals, and all of its invoices.
 pub(super) fn show(page: &Donations) -> Result<DonationPageResponse, Status> {
-    let (shown, total) = (page.shown(), page.total());
+    let (shown, total) = (page.rendered(), page.total());
     Ok(DonationPageResponse {
         payment_request: shown.payment_request().to_owned(),
         num_payments: total.payments,

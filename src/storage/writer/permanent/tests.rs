@@ -6,7 +6,7 @@ use std::time::Duration;
 use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
-use super::super::Cut;
+use super::super::SnapshotSource;
 use super::*;
 use crate::storage::channels::MergeClosedChannel;
 use crate::storage::wallet::AppendWalletChange;
@@ -53,7 +53,7 @@ struct Manager {
     reports: AtomicU64,
 }
 
-impl Cut for Manager {
+impl SnapshotSource for Manager {
     fn manager_snapshot(&self) -> Vec<u8> {
         vec![7]
     }

@@ -149,7 +149,7 @@ impl FakeNode {
         if event.is_multiple_of(2) {
             store.submit(Event(event));
         } else {
-            store.submit_patiently(Event(event));
+            store.submit_deferred(Event(event));
         }
         std::thread::yield_now();
         let mut state = self.state.lock().unwrap();
@@ -197,7 +197,7 @@ pub(super) fn channel_id(channel: usize) -> ChannelId {
     ChannelId([channel as u8; 32])
 }
 
-impl Cut for FakeNode {
+impl SnapshotSource for FakeNode {
     fn manager_snapshot(&self) -> Vec<u8> {
         let state = self.state.lock().unwrap();
         let snapshot = state.encode();

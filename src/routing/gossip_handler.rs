@@ -36,7 +36,7 @@ use crate::sync::lock;
 const MAX_EXCESS_BYTES: usize = 1_024;
 
 /// A gossip handler that keeps early updates and handles both sides of gossip queries.
-pub struct PatientGossip<G> {
+pub struct GossipHandler<G> {
     inner: Arc<G>,
     graph: Arc<NetworkGraph>,
     own_id: NodeId,
@@ -47,7 +47,7 @@ pub struct PatientGossip<G> {
     outgoing: Mutex<Vec<MessageSendEvent>>,
 }
 
-impl<G: RoutingMessageHandler> PatientGossip<G> {
+impl<G: RoutingMessageHandler> GossipHandler<G> {
     /// Wraps `inner`, which fills `graph`, for the node `own_id`.
     pub fn new(
         inner: Arc<G>,
@@ -119,7 +119,7 @@ fn is_taken(result: &Result<bool, LightningError>) -> bool {
     )
 }
 
-impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
+impl<G: RoutingMessageHandler> RoutingMessageHandler for GossipHandler<G> {
     fn handle_channel_announcement(
         &self,
         their_node_id: Option<PublicKey>,
@@ -224,7 +224,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
     }
 }
 
-impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
+impl<G: RoutingMessageHandler> BaseMessageHandler for GossipHandler<G> {
     /// An announcement among the events has passed its check; its early updates follow it.
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();

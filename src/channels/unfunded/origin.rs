@@ -41,7 +41,7 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use crate::channels::strangers::tests::origin;
+    use crate::channels::unfunded::tests::origin;
 
     #[test]
     fn ipv6_is_grouped_by_48_bits_and_ipv4_by_address() {

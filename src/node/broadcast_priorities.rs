@@ -7,17 +7,17 @@ use lightning::chain::channelmonitor::Balance;
 
 use crate::chain::Priority;
 use crate::channels::funding_spends::{FundingSpends, is_commitment};
-use crate::channels::strangers::{Strangers, Unseen};
+use crate::channels::unfunded::{UnfundedChannels, Unseen};
 use crate::ldk::{ChainMonitor, ChannelMonitor};
 
 /// Computes the priority of transactions.
-pub(super) struct Stakes {
+pub(super) struct BroadcastPriorities {
     pub(super) monitors: Arc<ChainMonitor>,
-    pub(super) strangers: Arc<Strangers>,
+    pub(super) unfunded: Arc<UnfundedChannels>,
     pub(super) spends: Arc<FundingSpends>,
 }
 
-impl Stakes {
+impl BroadcastPriorities {
     /// Returns the priority of a package, or `None` if it is not worth broadcasting: it closes a channel in
     /// which we have no balance and whose funding bitcoind does not know.
     pub(super) fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
@@ -32,7 +32,7 @@ impl Stakes {
 
     fn priority_of(&self, transaction: &Transaction, input: &TxIn) -> Option<Priority> {
         let is_commitment = is_commitment(transaction);
-        let unseen = self.strangers.unseen_spent_by(input);
+        let unseen = self.unfunded.unseen_spent_by(input);
         let Some(channel) = self.spends.spent_channel(input) else {
             if unseen == Some(Unseen::Worthless) {
                 let (txid, point) = (transaction.compute_txid(), input.previous_output);

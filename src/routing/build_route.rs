@@ -6,9 +6,9 @@ use lightning::routing::gossip::{ChannelUpdateInfo, NodeId};
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
-use super::asked_route::Routes;
 use super::finder::first_hops;
 use super::query::NEXT_BLOCK;
+use super::query_routes::Routes;
 
 /// A request to build a route.
 #[derive(Debug, Clone)]

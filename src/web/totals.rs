@@ -35,7 +35,7 @@ pub(super) struct Donation {
 
 /// Totals and latest payments of the page.
 #[derive(Debug)]
-pub(super) struct Till {
+pub(super) struct Totals {
     pub(super) total: Total,
     /// Newest first.
     pub(super) recent: VecDeque<Donation>,
@@ -45,7 +45,7 @@ pub(super) struct Till {
     show_messages: bool,
 }
 
-impl Till {
+impl Totals {
     /// Reads the totals. Events from an earlier subscription may repeat payments that are included here.
     ///
     /// # Errors
@@ -196,13 +196,13 @@ mod tests {
                 store.submit(PutSet(set.clone()));
             }
             store.flush();
-            let mut till = Till::read(&store, true).unwrap();
+            let mut totals = Totals::read(&store, true).unwrap();
             // Events that overlap with the totals read from disk.
             for set in &sets[on_disk.saturating_sub(5)..] {
-                till.count(&event(set.clone()));
+                totals.count(&event(set.clone()));
             }
-            assert_eq!(till.total, expected, "{on_disk} on disk");
-            let listed: Vec<_> = till.recent.iter().map(|one| one.settle_index).collect();
+            assert_eq!(totals.total, expected, "{on_disk} on disk");
+            let listed: Vec<_> = totals.recent.iter().map(|one| one.settle_index).collect();
             assert_eq!(listed, [20, 18, 17, 15, 14, 12, 11, 9, 8, 6]);
         }
     }
@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn counts_payments_of_an_added_invoice() {
         let (_directory, store) = store();
-        let mut till = Till::read(&store, false).unwrap();
-        assert_eq!(till.count(&event(set(2, 1))), None);
-        till.add_invoice(2);
-        assert!(till.count(&event(set(2, 2))).is_some());
-        assert_eq!(till.total.payments, 1);
+        let mut totals = Totals::read(&store, false).unwrap();
+        assert_eq!(totals.count(&event(set(2, 1))), None);
+        totals.add_invoice(2);
+        assert!(totals.count(&event(set(2, 2))).is_some());
+        assert_eq!(totals.total.payments, 1);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use lightning::ln::types::ChannelId;
 
 use super::*;
 use crate::channels::funding_spends::test_data::{redeem_script, witness};
-use crate::channels::strangers::{Found, Newcomer, Origin};
 use crate::channels::test_node::TestNode;
+use crate::channels::unfunded::{Found, NewPeer, Origin};
 
-const STRANGER: u128 = 1;
+const UNFUNDED: u128 = 1;
 const KEY: u8 = 5;
 const SAT: u64 = 100_000;
 
@@ -43,24 +43,24 @@ fn commitment(witness: Witness) -> Transaction {
 }
 
 /// The stakes of a node to which an unknown peer has opened a channel with this funding.
-async fn stakes(pushed: bool) -> (Stakes, TestNode) {
+async fn stakes(pushed: bool) -> (BroadcastPriorities, TestNode) {
     let node = TestNode::start(1).await;
-    let stakes = Stakes {
+    let stakes = BroadcastPriorities {
         monitors: node.monitors.clone(),
-        strangers: node.strangers.clone(),
+        unfunded: node.unfunded.clone(),
         spends: node.spends.clone(),
     };
-    let newcomer = Newcomer {
+    let newcomer = NewPeer {
         peer: node.id,
         origin: Origin::new(None),
         has_paid: false,
     };
     let now = Instant::now();
-    let admitted = node.strangers.admit(STRANGER, newcomer, pushed, now);
+    let admitted = node.unfunded.admit(UNFUNDED, newcomer, pushed, now);
     admitted.unwrap();
     let channel = ChannelId([1; 32]);
-    node.strangers
-        .pending(STRANGER, channel, named(), Some(SAT), now);
+    node.unfunded
+        .pending(UNFUNDED, channel, named(), Some(SAT), now);
     (stakes, node)
 }
 
@@ -82,7 +82,7 @@ async fn claim_on_an_output_named_as_funding_is_urgent() {
     let justice = spend(Witness::from_slice(&[vec![1; 71], vec![1], vec![0x63; 77]]));
     let claims = std::slice::from_ref(&justice);
     assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
-    node.strangers.closed(STRANGER, false, Instant::now());
+    node.unfunded.closed(UNFUNDED, false, Instant::now());
     assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
     let script = redeem_script(KEY).to_p2wsh();
     node.spends.watch(ChannelId([1; 32]), named(), script);
@@ -100,8 +100,8 @@ async fn close_with_a_pushed_balance_is_idle_until_the_funding_is_known() {
     let ours = [commitment(witness(KEY))];
     assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
     let now = Instant::now();
-    node.strangers.closed(STRANGER, true, now);
+    node.unfunded.closed(UNFUNDED, true, now);
     assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
-    assert!(node.strangers.looked(STRANGER, Found::Unconfirmed, now));
+    assert!(node.unfunded.looked(UNFUNDED, Found::Unconfirmed, now));
     assert_eq!(stakes.priority(&ours), Some(Priority::Urgent));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
 
-use super::{Origin, Stranger, Strangers, is_unfunded};
+use super::{Origin, Stranger, UnfundedChannels, is_unfunded};
 
 /// LDK refuses channels of new peers while more than 50 peers have only unfunded channels. Requests
 /// that wait for our answer count as well.
@@ -50,7 +50,7 @@ pub fn is_near_limit(without_funded: &[PublicKey], newcomer: &PublicKey) -> bool
     without_funded.len() >= MAX_WITHOUT_FUNDED && !without_funded.contains(newcomer)
 }
 
-impl Strangers {
+impl UnfundedChannels {
     /// Returns the peer whose channels should be closed for a new peer from `origin`, or `None` if
     /// the new peer has to wait. Peers whose funding bitcoind knew a few seconds ago, or with a
     /// confirmed channel, are never chosen.
@@ -132,7 +132,7 @@ fn choose(candidates: &[Candidate], newcomer: Origin) -> Option<PublicKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::strangers::tests::{origin, peer};
+    use crate::channels::unfunded::tests::{origin, peer};
 
     fn candidate(number: u32, address: &str, seconds: u64) -> Candidate {
         Candidate {

@@ -151,7 +151,7 @@ fn size(origin: Origin) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::strangers::tests::{origin, peer};
+    use crate::channels::unfunded::tests::{origin, peer};
 
     #[test]
     fn limits_apply_per_peer_per_address_and_in_total() {

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::routing::asked_route::tests::routes;
 use crate::routing::finder::tests::{BOB, CHANNEL_SAT, HOP_FEE_MSAT, MIDDLE, key, three_routes};
+use crate::routing::query_routes::tests::routes;
 
 fn plan(nodes: &[u8], amount_msat: Option<u64>) -> RoutePlan {
     RoutePlan {

@@ -53,7 +53,7 @@ pub struct TooMany;
 
 /// A peer that asks for a channel.
 #[derive(Debug, Clone, Copy)]
-pub struct Newcomer {
+pub struct NewPeer {
     pub peer: PublicKey,
     pub origin: Origin,
     /// Whether the peer has a confirmed channel, with us or with others.
@@ -104,7 +104,7 @@ impl Stranger {
 
 /// Inbound channels with unconfirmed funding, by LDK's `user_channel_id`. Closed channels with
 /// unseen funding are included until their monitor is removed or the funding confirms.
-pub struct Strangers {
+pub struct UnfundedChannels {
     state: Mutex<State>,
     /// Notified when there is a funding to look up or a monitor to remove.
     changed: Notify,
@@ -116,7 +116,7 @@ struct State {
     budget: Budget,
 }
 
-impl Default for Strangers {
+impl Default for UnfundedChannels {
     fn default() -> Self {
         let state = State {
             channels: HashMap::new(),
@@ -129,7 +129,7 @@ impl Default for Strangers {
     }
 }
 
-impl Strangers {
+impl UnfundedChannels {
     /// Adds what LDK has at the start: channels, and monitors of closed channels with an amount
     /// pushed to us.
     pub fn restore(&self, channels: &[ChannelDetails], monitors: &ChainMonitor) {
@@ -185,11 +185,11 @@ impl Strangers {
     pub fn admit(
         &self,
         user_channel_id: u128,
-        newcomer: Newcomer,
+        newcomer: NewPeer,
         pushed: bool,
         now: Instant,
     ) -> Result<(), TooMany> {
-        let Newcomer {
+        let NewPeer {
             peer,
             origin,
             has_paid,
@@ -297,7 +297,7 @@ impl Strangers {
 
     /// Returns whether an unknown peer opened the channel and bitcoind does not know its funding:
     /// it has cost the peer nothing yet.
-    pub fn is_stranger(&self, channel: &ChannelDetails) -> bool {
+    pub fn is_unfunded(&self, channel: &ChannelDetails) -> bool {
         let state = self.state();
         let stranger = state.channels.get(&channel.user_channel_id);
         stranger.is_some_and(|stranger| !stranger.is_seen())
@@ -414,7 +414,7 @@ impl State {
         })
     }
 
-    fn has_too_many_pushed(&self, newcomer: &Newcomer) -> bool {
+    fn has_too_many_pushed(&self, newcomer: &NewPeer) -> bool {
         let channels = self.channels.values();
         let pushed = channels.filter(|one| one.pushed && !one.is_seen());
         if newcomer.has_paid {

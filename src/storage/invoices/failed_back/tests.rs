@@ -3,7 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use super::super::tests::{htlc_key, invoice, key, set, set_id, shard, store};
-use super::super::{DeleteInvoice, ForgetGivenBack, GivenBack, PutHtlc, PutInvoice, PutSet};
+use super::super::{DeleteInvoice, FailedBack, ForgetFailedBack, PutHtlc, PutInvoice, PutSet};
 use crate::model::htlc::{HtlcRecord, HtlcState};
 use crate::storage::Store;
 
@@ -16,8 +16,8 @@ fn canceled(n: u64, set: u64, resolved_at: u64) -> HtlcRecord {
     }
 }
 
-fn all(store: &Store) -> Vec<GivenBack> {
-    let found = store.canceled_shards(u64::MAX, GivenBack::START, usize::MAX);
+fn all(store: &Store) -> Vec<FailedBack> {
+    let found = store.canceled_shards(u64::MAX, FailedBack::START, usize::MAX);
     found.unwrap().into_iter().map(|(htlc, _)| htlc).collect()
 }
 
@@ -53,13 +53,13 @@ fn filled() -> (tempfile::TempDir, Store) {
 fn canceled_htlcs_are_paged_oldest_first() {
     let (_dir, store) = filled();
     let mut ids = Vec::new();
-    let mut after = GivenBack::START;
+    let mut after = FailedBack::START;
     while let Some((htlc, add_index)) = store.canceled_shards(301, after, 1).unwrap().pop() {
         ids.push((htlc.key.htlc_id, add_index));
         after = htlc;
     }
     assert_eq!(ids, [(11, 1), (12, 1), (13, 1)]);
-    let before = |time| store.canceled_shards(time, GivenBack::START, 9).unwrap();
+    let before = |time| store.canceled_shards(time, FailedBack::START, 9).unwrap();
     assert_eq!([before(200).len(), before(300).len()], [0, 2]);
     let newest = |count| store.canceled_shard_before_newest(count).unwrap();
     assert_eq!(
@@ -75,11 +75,11 @@ fn canceled_htlcs_are_deleted_with_their_empty_sets_only() {
     let (_dir, store) = filled();
     let mut rows = all(&store);
     // Held and settled HTLCs must stay, even if they are listed.
-    rows.extend([14, 15].map(|id| GivenBack {
+    rows.extend([14, 15].map(|id| FailedBack {
         key: htlc_key(id),
         ..rows[0]
     }));
-    store.submit(ForgetGivenBack(rows));
+    store.submit(ForgetFailedBack(rows));
     store.flush();
     assert_eq!(all(&store), []);
     let left = store.htlcs_of_invoice(1).unwrap();
@@ -97,18 +97,18 @@ fn canceled_htlcs_of_a_deleted_invoice_are_kept() {
     let (_dir, store) = filled();
     store.submit(DeleteInvoice { add_index: 1 });
     store.flush();
-    let known = |n| store.given_back(&htlc_key(n)).unwrap();
+    let known = |n| store.failed_back(&htlc_key(n)).unwrap();
     assert_eq!(
         [known(11), known(14), known(15)],
         [Some(PaymentHash(key(11))), None, None]
     );
     let page = |before| {
         store
-            .given_back_before(before, GivenBack::START, 9)
+            .failed_back_before(before, FailedBack::START, 9)
             .unwrap()
     };
     assert_eq!([page(201).len(), page(u64::MAX).len()], [2, 3]);
-    store.submit(ForgetGivenBack(page(201)));
+    store.submit(ForgetFailedBack(page(201)));
     store.flush();
     assert_eq!([known(11), known(13)], [None, Some(PaymentHash(key(13)))]);
 }

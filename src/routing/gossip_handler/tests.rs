@@ -35,7 +35,7 @@ struct Node {
     chain: Arc<SlowChain>,
     graph: Arc<NetworkGraph>,
     inner: Arc<Inner>,
-    gossip: PatientGossip<Inner>,
+    gossip: GossipHandler<Inner>,
 }
 
 impl Node {
@@ -48,7 +48,7 @@ impl Node {
         let inner = Arc::new(P2PGossipSync::new(graph.clone(), lookup, logger));
         let answers = Arc::new(Answers::new(graph.clone(), |_| false));
         let asker = Arc::new(Asker::new(graph.clone(), || u32::MAX));
-        let gossip = PatientGossip::new(inner.clone(), graph.clone(), node_id(1), answers, asker);
+        let gossip = GossipHandler::new(inner.clone(), graph.clone(), node_id(1), answers, asker);
         Self {
             chain,
             graph,

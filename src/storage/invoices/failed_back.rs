@@ -9,7 +9,7 @@
 use ldk_amp::HtlcKey;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use crate::model::htlc::HtlcState;
 use crate::storage::sql::{array, bound, signed, unsigned};
@@ -20,13 +20,13 @@ const CANCELED: u8 = HtlcState::Canceled.number();
 
 /// An HTLC that was failed back. Ordered by time, as pages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GivenBack {
+pub struct FailedBack {
     /// Time of the failure, in seconds since 1970.
     pub resolved_at: u64,
     pub key: HtlcKey,
 }
 
-impl GivenBack {
+impl FailedBack {
     /// Precedes all HTLCs: the start of the first page.
     pub const START: Self = Self {
         resolved_at: 0,
@@ -46,17 +46,22 @@ impl Store {
     pub fn canceled_shards(
         &self,
         before: u64,
-        after: GivenBack,
+        after: FailedBack,
         limit: usize,
-    ) -> Result<Vec<(GivenBack, u64)>, StorageError> {
+    ) -> Result<Vec<(FailedBack, u64)>, StorageError> {
         let query = format!(
             "SELECT resolved_at, channel_id, htlc_id, add_index FROM htlcs
              WHERE state = {CANCELED} AND set_id IS NOT NULL AND resolved_at < ?1
              AND (resolved_at, channel_id, htlc_id) > (?2, ?3, ?4)
              ORDER BY resolved_at, channel_id, htlc_id LIMIT ?5"
         );
-        self.page(&query, before, after, limit, |row| {
-            Ok((given_back(row)?, unsigned(row.get("add_index")?)))
+        let parameters = page(before, after, limit);
+        self.query(|db| {
+            db.prepare_cached(&query)?
+                .query_map(parameters, |row| {
+                    Ok((failed_back(row)?, unsigned(row.get("add_index")?)))
+                })?
+                .collect()
         })
     }
 
@@ -64,38 +69,19 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn given_back_before(
+    pub fn failed_back_before(
         &self,
         before: u64,
-        after: GivenBack,
+        after: FailedBack,
         limit: usize,
-    ) -> Result<Vec<GivenBack>, StorageError> {
+    ) -> Result<Vec<FailedBack>, StorageError> {
         let query = "SELECT resolved_at, channel_id, htlc_id FROM given_back
              WHERE resolved_at < ?1 AND (resolved_at, channel_id, htlc_id) > (?2, ?3, ?4)
              ORDER BY resolved_at, channel_id, htlc_id LIMIT ?5";
-        self.page(query, before, after, limit, given_back)
-    }
-
-    fn page<T>(
-        &self,
-        query: &str,
-        before: u64,
-        after: GivenBack,
-        limit: usize,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StorageError> {
+        let parameters = page(before, after, limit);
         self.query(|db| {
             db.prepare_cached(query)?
-                .query_map(
-                    params![
-                        bound(before),
-                        bound(after.resolved_at),
-                        after.key.channel_id.0,
-                        signed(after.key.htlc_id),
-                        bound(limit as u64),
-                    ],
-                    read,
-                )?
+                .query_map(parameters, failed_back)?
                 .collect()
         })
     }
@@ -136,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// If the query fails.
-    pub fn given_back(&self, key: &HtlcKey) -> Result<Option<PaymentHash>, StorageError> {
+    pub fn failed_back(&self, key: &HtlcKey) -> Result<Option<PaymentHash>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
                 "SELECT payment_hash FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2",
@@ -149,8 +135,20 @@ impl Store {
     }
 }
 
-fn given_back(row: &Row<'_>) -> rusqlite::Result<GivenBack> {
-    Ok(GivenBack {
+/// Returns the parameters ?1 to ?5 of a query for a page.
+fn page(before: u64, after: FailedBack, limit: usize) -> impl Params {
+    let FailedBack { resolved_at, key } = after;
+    (
+        bound(before),
+        bound(resolved_at),
+        key.channel_id.0,
+        signed(key.htlc_id),
+        bound(limit as u64),
+    )
+}
+
+fn failed_back(row: &Row<'_>) -> rusqlite::Result<FailedBack> {
+    Ok(FailedBack {
         resolved_at: unsigned(row.get("resolved_at")?),
         key: HtlcKey {
             channel_id: ChannelId(array(row, "channel_id")?),
@@ -160,9 +158,9 @@ fn given_back(row: &Row<'_>) -> rusqlite::Result<GivenBack> {
 }
 
 /// Deletes HTLCs that were failed back, and canceled sets that have no HTLCs left.
-pub struct ForgetGivenBack(pub Vec<GivenBack>);
+pub struct ForgetFailedBack(pub Vec<FailedBack>);
 
-impl Change for ForgetGivenBack {
+impl Change for ForgetFailedBack {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         self.0.iter().try_for_each(|htlc| forget(db, htlc))
     }
@@ -172,7 +170,7 @@ impl Change for ForgetGivenBack {
     }
 }
 
-fn forget(db: &Connection, htlc: &GivenBack) -> rusqlite::Result<()> {
+fn forget(db: &Connection, htlc: &FailedBack) -> rusqlite::Result<()> {
     let key = params![htlc.key.channel_id.0, signed(htlc.key.htlc_id)];
     db.prepare_cached("DELETE FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2")?
         .execute(key)?;

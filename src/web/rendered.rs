@@ -26,7 +26,7 @@ pub(super) struct Material {
 
 /// The page's invoice as currently shown.
 #[derive(Debug)]
-pub struct Shown {
+pub struct RenderedInvoice {
     pub(super) material: Material,
     /// Hash of the rendered texts and the invoice state.
     pub(super) version: String,
@@ -52,7 +52,7 @@ pub(super) struct OnChain {
     pub(super) svg: Bytes,
 }
 
-impl Shown {
+impl RenderedInvoice {
     /// Signs the invoices and renders their QR codes.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::storage::donations::PutDonationInvoice;
 const RENEWAL_DIVISOR: u64 = 3;
 
 /// Loads and creates the page's invoices.
-pub(super) struct Keeper {
+pub(super) struct InvoiceRotation {
     pub(super) store: Arc<Store>,
     pub(super) registry: Arc<Registry>,
     /// The invoices' description.
@@ -22,7 +22,7 @@ pub(super) struct Keeper {
     pub(super) validity: Validity,
 }
 
-impl Keeper {
+impl InvoiceRotation {
     /// Returns the page's invoice; `None` if it needs a new one.
     ///
     /// # Errors

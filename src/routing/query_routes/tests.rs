@@ -26,7 +26,7 @@ impl Fixture {
         }
     }
 
-    fn find(&self, query: RouteQuery, avoid: Avoid) -> Result<AskedRoute, NoRoute> {
+    fn find(&self, query: RouteQuery, avoid: Avoid) -> Result<QueriedRoute, NoRoute> {
         self.find_with(query, avoid, true)
     }
 
@@ -35,9 +35,9 @@ impl Fixture {
         query: RouteQuery,
         avoid: Avoid,
         use_scores: bool,
-    ) -> Result<AskedRoute, NoRoute> {
+    ) -> Result<QueriedRoute, NoRoute> {
         let onion = RecipientOnionFields::secret_only(PaymentSecret([1; 32]));
-        let wish = RouteWish {
+        let route_request = RouteRequest {
             query,
             avoid,
             use_scores,
@@ -48,7 +48,7 @@ impl Fixture {
             in_flight: InFlightHtlcs::new(),
             height: 1,
         };
-        self.routes.find(&wish, &ours)
+        self.routes.find(&route_request, &ours)
     }
 }
 
@@ -67,7 +67,7 @@ fn id(node: u8) -> NodeId {
     NodeId::from_pubkey(&key(node))
 }
 
-fn first_node(route: &AskedRoute) -> PublicKey {
+fn first_node(route: &QueriedRoute) -> PublicKey {
     route.path.hops[0].pubkey
 }
 

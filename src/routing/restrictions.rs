@@ -36,12 +36,12 @@ impl Avoid {
 
 /// A scorer that enforces [`Avoid`]. LDK's router has no such restriction, but it skips channels with a
 /// penalty of `u64::MAX`.
-pub(super) struct NotOver<'a, S> {
+pub(super) struct RestrictedScorer<'a, S> {
     pub scorer: &'a IntoPayee<'a, S>,
     pub avoid: &'a Avoid,
 }
 
-impl<S: ScoreLookUp> ScoreLookUp for NotOver<'_, S> {
+impl<S: ScoreLookUp> ScoreLookUp for RestrictedScorer<'_, S> {
     type ScoreParams = S::ScoreParams;
 
     fn channel_penalty_msat(

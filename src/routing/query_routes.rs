@@ -16,17 +16,17 @@ use lightning::sign::EntropySource;
 
 use super::finder::{check_balance, first_hops};
 use super::into_payee::IntoPayee;
-pub use super::not_over::Avoid;
-use super::not_over::NotOver;
 use super::our_channels::OurChannels;
 use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
+pub use super::restrictions::Avoid;
+use super::restrictions::RestrictedScorer;
 use crate::ldk::{ChannelManager, KeysManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
 use crate::sync::read;
 
 /// A route request. The route has a single path regardless of the query's `max_parts`, and ends exactly
 /// `final_cltv_delta` blocks from now: neither block padding nor LDK's random offset is added.
-pub struct RouteWish<'a> {
+pub struct RouteRequest<'a> {
     pub query: RouteQuery,
     pub avoid: Avoid,
     /// Whether scores from earlier payments count; otherwise the cheapest route wins.
@@ -37,7 +37,7 @@ pub struct RouteWish<'a> {
 
 /// A route found for a request.
 #[derive(Debug, Clone)]
-pub struct AskedRoute {
+pub struct QueriedRoute {
     pub path: Path,
     /// The estimated success probability, 0 to 1.
     pub success_probability: f64,
@@ -80,38 +80,42 @@ impl Routes {
     ///
     /// # Errors
     /// [`NoRoute`] if there is none.
-    pub fn query(&self, wish: &RouteWish<'_>) -> Result<AskedRoute, NoRoute> {
-        self.find(wish, &OurChannels::of(&*self.manager))
+    pub fn query(&self, request: &RouteRequest<'_>) -> Result<QueriedRoute, NoRoute> {
+        self.find(request, &OurChannels::of(&*self.manager))
     }
 
-    fn find(&self, wish: &RouteWish<'_>, ours: &OurChannels) -> Result<AskedRoute, NoRoute> {
-        self.check(wish, ours)?;
+    fn find(
+        &self,
+        request: &RouteRequest<'_>,
+        ours: &OurChannels,
+    ) -> Result<QueriedRoute, NoRoute> {
+        self.check(request, ours)?;
         let query = RouteQuery {
             max_parts: 1,
-            final_cltv_delta: wish.query.final_cltv_delta.saturating_sub(BLOCK_PADDING),
-            ..wish.query.clone()
+            final_cltv_delta: request.query.final_cltv_delta.saturating_sub(BLOCK_PADDING),
+            ..request.query.clone()
         };
-        let parameters = query.parameters(wish.onion, false, ours.height)?;
-        let mut path = match self.scored(wish, &parameters, ours) {
+        let parameters = query.parameters(request.onion, false, ours.height)?;
+        let mut path = match self.scored(request, &parameters, ours) {
             Some(path) => path,
-            None => self.unlimited(wish, &parameters, ours)?,
+            None => self.unlimited(request, &parameters, ours)?,
         };
         if let Some(last) = path.hops.last_mut() {
             last.cltv_expiry_delta = query.min_blocks();
         }
-        let success_probability = match wish.use_scores {
+        let success_probability = match request.use_scores {
             true => self.success_probability(&path),
             false => 1.0,
         };
-        Ok(AskedRoute {
+        Ok(QueriedRoute {
             path,
             success_probability,
             height: ours.height,
         })
     }
 
-    fn check(&self, wish: &RouteWish<'_>, ours: &OurChannels) -> Result<(), NoRoute> {
-        let query = &wish.query;
+    fn check(&self, request: &RouteRequest<'_>, ours: &OurChannels) -> Result<(), NoRoute> {
+        let query = &request.query;
         if query.payee == self.our_node_id {
             return Err(NoRoute::ToSelf);
         }
@@ -126,7 +130,7 @@ impl Routes {
     /// whether the limit was the reason; it may even find a route within the limit.
     fn unlimited(
         &self,
-        wish: &RouteWish<'_>,
+        request: &RouteRequest<'_>,
         parameters: &RouteParameters,
         ours: &OurChannels,
     ) -> Result<Path, NoRoute> {
@@ -134,8 +138,10 @@ impl Routes {
             max_total_routing_fee_msat: None,
             ..parameters.clone()
         };
-        let path = self.scored(wish, &unlimited, ours).ok_or(NoRoute::NoPath)?;
-        let (limit_msat, needed_msat) = (wish.query.fee_limit_msat, path.fee_msat());
+        let path = self
+            .scored(request, &unlimited, ours)
+            .ok_or(NoRoute::NoPath)?;
+        let (limit_msat, needed_msat) = (request.query.fee_limit_msat, path.fee_msat());
         if needed_msat > limit_msat {
             return Err(NoRoute::FeeLimit {
                 limit_msat,
@@ -147,30 +153,30 @@ impl Routes {
 
     fn scored(
         &self,
-        wish: &RouteWish<'_>,
+        request: &RouteRequest<'_>,
         parameters: &RouteParameters,
         ours: &OurChannels,
     ) -> Option<Path> {
-        if wish.use_scores {
+        if request.use_scores {
             // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
             let scorer = read(&self.scorer);
             let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, &ours.in_flight);
-            return self.search(wish, parameters, ours, &scorer, &self.fees);
+            return self.search(request, parameters, ours, &scorer, &self.fees);
         }
         let scorer = FixedPenaltyScorer::with_penalty(0);
         let scorer = ScorerAccountingForInFlightHtlcs::new(&scorer, &ours.in_flight);
-        self.search(wish, parameters, ours, &scorer, &())
+        self.search(request, parameters, ours, &scorer, &())
     }
 
     fn search<S: ScoreLookUp>(
         &self,
-        wish: &RouteWish<'_>,
+        request: &RouteRequest<'_>,
         parameters: &RouteParameters,
         ours: &OurChannels,
         scorer: &S,
         score_params: &S::ScoreParams,
     ) -> Option<Path> {
-        let query = &wish.query;
+        let query = &request.query;
         let scorer = IntoPayee {
             scorer,
             payee: NodeId::from_pubkey(&query.payee),
@@ -178,9 +184,9 @@ impl Routes {
             amount_msat: query.amount_msat,
             excluded: &HashSet::new(),
         };
-        let scorer = NotOver {
+        let scorer = RestrictedScorer {
             scorer: &scorer,
-            avoid: &wish.avoid,
+            avoid: &request.avoid,
         };
         let first_hops = first_hops(&query.outgoing_channels, &ours.usable);
         let found = find_route(
@@ -194,19 +200,19 @@ impl Routes {
             &self.keys.get_secure_random_bytes(),
         );
         let [path] = <[Path; 1]>::try_from(found.ok()?.paths).ok()?;
-        self.satisfies(&path, wish).then_some(path)
+        self.satisfies(&path, request).then_some(path)
     }
 
     /// Checks the restrictions again: LDK does not document that a penalty of `u64::MAX` excludes a channel.
-    fn satisfies(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
+    fn satisfies(&self, path: &Path, request: &RouteRequest<'_>) -> bool {
         let before_last = path.hops.iter().rev().nth(1);
         let before_last = before_last.map_or(self.our_node_id, |hop| hop.pubkey);
-        path.final_value_msat() == wish.query.amount_msat
-            && wish
+        path.final_value_msat() == request.query.amount_msat
+            && request
                 .query
                 .last_hop
                 .is_none_or(|wanted| wanted == before_last)
-            && !wish.avoid.forbids_path(path, &self.our_node_id)
+            && !request.avoid.forbids_path(path, &self.our_node_id)
     }
 
     /// Returns the product of the success probabilities of all channels except our own, whose balance is
