@@ -3,8 +3,8 @@
 //! [`Donations`] holds the page's invoice (`invoice_rotation` loads, renews and rotates it; `rendered`
 //! holds its texts and QR codes), its on-chain address, and its totals. [`serve`] publishes the page over
 //! plain HTTP without authentication: `pages` has the routes, `feed` the live updates for open pages,
-//! `connections` the limits on visitors. The node's API cannot be reached through this module, and nothing that a visitor
-//! sends is stored.
+//! `connections` the limits on visitors. The node's API cannot be reached through this module, and nothing
+//! that a visitor sends is stored.
 
 mod amounts;
 mod connections;
