@@ -1,9 +1,9 @@
 //! Decodes any bytes as a macaroon, parses its identifier and caveats, and encodes it again.
 #![no_main]
 
+use libfuzzer_sys::fuzz_target;
 use lnd_macaroon::Macaroon;
 use lnd_macaroon::caveat::{Call, check};
-use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let call = Call {
