@@ -43,7 +43,7 @@ for number in range(0, len(outside), 8):
 write("config", "donations", "\n".join(["[donations]", *in_table]))
 write("config", "lists", 'listen = ["127.0.0.1:9735", "[::1]:9735"]\nexternal-address = ["a.example:9735"]')
 
-KEY = "02" + "ab" * 32
+KEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
 hop = {"node_id": KEY, "scid": 1, "amt_to_forward_msat": 2, "fee_msat": 3, "expiry": 4, "cltv_delta": 5}
 hint = {"node_id": KEY, "scid": 1, "fee_base_msat": 2, "fee_ppm": 3, "cltv_delta": 4}
 STORED = {

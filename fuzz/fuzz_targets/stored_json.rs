@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use ampd::channels::closed::ClosedChannel;
-use ampd::storage::invoices::InvoiceTerms;
-use ampd::storage::payments::{AttemptFailure, HopRecord, PaymentTerms};
+use ampd::model::attempt::{AttemptFailure, HopRecord};
+use ampd::model::invoice::InvoiceTerms;
+use ampd::model::payment::PaymentTerms;
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

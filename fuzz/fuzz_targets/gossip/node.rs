@@ -7,7 +7,7 @@ use ampd::ldk::NetworkGraph;
 use ampd::logging::ldk::LdkLogger;
 use ampd::routing::answers::Answers;
 use ampd::routing::asker::Asker;
-use ampd::routing::patient_gossip::PatientGossip;
+use ampd::routing::gossip_handler::GossipHandler;
 use bitcoin::constants::ChainHash;
 use bitcoin::{Amount, Network, TxOut};
 use lightning::ln::chan_utils::make_funding_redeemscript;
@@ -35,7 +35,7 @@ impl UtxoLookup for SlowChain {
 }
 
 pub struct Node {
-    pub gossip: PatientGossip<Inner>,
+    pub gossip: GossipHandler<Inner>,
     chain: Arc<SlowChain>,
     graph: Arc<NetworkGraph>,
     inner: Arc<Inner>,
@@ -55,7 +55,7 @@ impl Node {
         ));
         let answers = Arc::new(Answers::new(graph.clone(), |_| false));
         let asker = Arc::new(Asker::new(graph.clone(), || u32::MAX));
-        let gossip = PatientGossip::new(
+        let gossip = GossipHandler::new(
             inner.clone(),
             graph.clone(),
             node_id(OWN),
