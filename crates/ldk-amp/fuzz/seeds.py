@@ -37,6 +37,12 @@ def record(stream, kind):
     return b""
 
 
+def high(kind, value):
+    """A record of a type from 65536, with less than 253 bytes."""
+    kind = b"\xfe" + kind.to_bytes(4, "big") if kind < 1 << 32 else b"\xff" + kind.to_bytes(8, "big")
+    return kind + bytes([len(value)]) + value
+
+
 def htlc(amount_msat, is_final, payload):
     """The input of the target `rewrite`."""
     head = amount_msat.to_bytes(8, "big") + (0).to_bytes(2, "big")
@@ -66,6 +72,19 @@ for number, onion in enumerate(ONIONS):
 
 forward = bytes.fromhex(ONIONS[1]["hops"][0]["payload_tlv"])
 write("rewrite", "forward", htlc(10**9, False, forward))
+# Records that LDK or this node interprets, which senders of these payments have no reason to send.
+HIGH = {"invoice_request": (77_777, b"x"), "envelope": (0x616D_7065, b"x"), "keysend": (5_482_373_484, bytes(32))}
+for number, payment in (0, "amp"), (6, "bolt11"):
+    payload = bytes.fromhex(ONIONS[number]["hops"][-1]["payload_tlv"])
+    amount = ONIONS[number]["final"]["amt_to_forward_msat"]
+    for name, (kind, value) in HIGH.items():
+        write("rewrite", f"{payment}_{name}", htlc(amount, True, payload + high(kind, value)))
+write("tlv", "repeated_type", high(65_536, b"x") * 2)
+payload = bytes.fromhex(ONIONS[3]["hops"][-1]["payload_tlv"])
+write("rewrite", "amp_zero_amount", htlc(21_000, True, b"\2\0" + payload[2 + payload[1] :]))
+point = bytes.fromhex(ONIONS[0]["hops"][-1]["ephemeral_key"])
+blinded = b"\x0a\x20" + bytes(32) + b"\x0c\x21" + point
+write("rewrite", "blinded", htlc(10**9, True, blinded))
 packet = bytes.fromhex(ONIONS[0]["hops"][0]["onion_received"])
 write("packet", "to_another_node", packet)
 for failure in ONIONS[0]["failures"]:

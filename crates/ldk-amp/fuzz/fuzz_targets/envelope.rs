@@ -9,12 +9,13 @@ use std::sync::LazyLock;
 use ldk_amp::{
     AmpRecord, ENVELOPE_TYPE, Envelope, EnvelopeKey, MppRecord, PaymentAddr, SetId, Share,
 };
-use ldk_amp_fuzz::{HASH, Input, Records, hmac, sender};
+use ldk_amp_fuzz::{HASH, HMAC_LEN, Input, Records, hmac, sender};
 use libfuzzer_sys::fuzz_target;
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 
 const SEED: [u8; 32] = [1; 32];
+const OTHER_HASH: PaymentHash = PaymentHash([4; 32]);
 /// Derives the key of the tag; a constant of the format.
 const LABEL: &[u8] = b"ampd onion envelope v1";
 
@@ -38,12 +39,15 @@ fn among(value: &[u8], others: &Records) -> Vec<(u64, Vec<u8>)> {
 }
 
 fn opens_bodies_with_a_tag(body: &[u8]) {
-    let tag = hmac(&hmac(&SEED, &[LABEL]), &[&HASH.0, body]);
-    let value = [body, &tag].concat();
+    let value = [body, &tag(body)].concat();
     if let Some(envelope) = opened(&value, &Records::new()) {
         assert!(*envelope.seal(&KEY, &HASH) == value);
     }
-    assert!(Envelope::open(&KEY, &PaymentHash([4; 32]), &among(&value, &Records::new())).is_none());
+    assert!(Envelope::open(&KEY, &OTHER_HASH, &among(&value, &Records::new())).is_none());
+}
+
+fn tag(body: &[u8]) -> [u8; HMAC_LEN] {
+    hmac(&hmac(&SEED, &[LABEL]), &[&HASH.0, body])
 }
 
 fn returns_what_was_sealed(bytes: &[u8]) {
@@ -77,6 +81,8 @@ fn returns_what_was_sealed(bytes: &[u8]) {
     };
 
     let mut value = envelope.seal(&KEY, &HASH).to_vec();
+    let (body, its_tag) = value.split_last_chunk().expect("it ends with the tag");
+    assert_eq!(*its_tag, tag(body));
     assert!(opened(&value, &seen).as_ref() == Some(&envelope));
     let restored = envelope.custom_records(&among(&value, &seen));
     assert_eq!(restored.into_iter().collect::<Records>(), sent);
