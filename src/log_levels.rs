@@ -95,7 +95,6 @@ impl LogLevels {
         Ok(directives.join(", "))
     }
 
-    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
         lock(&self.directives)
     }

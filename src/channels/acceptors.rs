@@ -113,7 +113,6 @@ impl ChannelAcceptors {
 
     /// Returns the acceptors that are still connected.
     fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
-        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         let mut acceptors = lock(&self.acceptors);
         acceptors.retain(|acceptor| !acceptor.is_closed());
         acceptors

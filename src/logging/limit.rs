@@ -201,7 +201,6 @@ impl Counts {
         sites + window.unreported.len()
     }
 
-    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn window(&self) -> MutexGuard<'_, Window> {
         lock(&self.window)
     }

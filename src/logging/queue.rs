@@ -90,7 +90,6 @@ impl Queue {
         state.done >= wanted
     }
 
-    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

@@ -161,7 +161,6 @@ impl RecentPeers {
     }
 
     fn get(&self, now: Instant) -> Arc<HashSet<PublicKey>> {
-        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         let mut found = lock(&self.found);
         match &*found {
             Some((since, peers)) if now < *since + CHANNEL_PEERS_TTL => Arc::clone(peers),

@@ -223,7 +223,6 @@ impl PeerStorage {
     }
 
     fn blobs(&self) -> MutexGuard<'_, Blobs> {
-        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         lock(&self.blobs)
     }
 }

@@ -134,7 +134,6 @@ impl RouteFinder {
             first_hops,
             in_flight,
         } = *search;
-        // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
         let scorer = read(&self.scorer);
         let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, in_flight);
         let scorer = IntoPayee {

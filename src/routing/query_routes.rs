@@ -158,7 +158,6 @@ impl Routes {
         ours: &OurChannels,
     ) -> Option<Path> {
         if request.use_scores {
-            // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
             let scorer = read(&self.scorer);
             let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, &ours.in_flight);
             return self.search(request, parameters, ours, &scorer, &self.fees);
