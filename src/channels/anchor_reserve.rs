@@ -78,7 +78,7 @@ impl AnchorReserve {
     fn channels(&self) -> usize {
         let listed = self.manager.list_channels();
         let may_need_fees_later =
-            |one: &&ChannelDetails| has_anchors(one) && !self.unfunded.is_unfunded(one);
+            |one: &&ChannelDetails| has_anchors(one) && !self.unfunded.has_unseen_funding(one);
         let open = listed.iter().filter(may_need_fees_later).count();
         let height = self.manager.current_best_block().height;
         let ids = self.monitors.list_monitors().into_iter();

@@ -198,7 +198,7 @@ impl Acceptor {
     /// Counts the channel as unfunded, and closes another one if LDK's limit is near.
     fn admit(&self, id: UserChannelId, request: &Request) -> Result<(), Refusal> {
         let peer = request.counterparty_node_id;
-        let newcomer = NewPeer {
+        let new_peer = NewPeer {
             peer,
             origin: Origin::new(self.known_peers.address(&peer)),
             has_paid: self.known_peers.has_paid(&peer),
@@ -206,25 +206,25 @@ impl Acceptor {
         let funds = &request.channel_negotiation_type;
         let pushed = !matches!(funds, InboundChannelFunds::PushMsat(0));
         self.unfunded
-            .admit(id.value(), newcomer, pushed, Instant::now())
+            .admit(id.value(), new_peer, pushed, Instant::now())
             .map_err(|_| Refusal::TooManyUnfunded)?;
-        let made = self.make_room(newcomer);
+        let made = self.make_room(new_peer);
         if made.is_err() {
             self.unfunded.withdraw(id.value());
         }
         made
     }
 
-    fn make_room(&self, newcomer: NewPeer) -> Result<(), Refusal> {
+    fn make_room(&self, new_peer: NewPeer) -> Result<(), Refusal> {
         let channels = self.manager.list_channels();
         let unfunded = unfunded::without_funded_channel(&channels);
-        if !unfunded::is_near_limit(&unfunded, &newcomer.peer) {
+        if !unfunded::is_near_limit(&unfunded, &new_peer.peer) {
             return Ok(());
         }
         let connected = |peer: &_| self.known_peers.is_connected(peer);
         let victim = self
             .unfunded
-            .victim(&unfunded, newcomer.origin, connected, Instant::now())
+            .victim(&unfunded, new_peer.origin, connected, Instant::now())
             .ok_or(Refusal::TooManyUnfunded)?;
         let of_victim = channels.iter();
         for channel in of_victim.filter(|one| one.counterparty.node_id == victim) {

@@ -60,8 +60,9 @@ pub struct NewPeer {
     pub has_paid: bool,
 }
 
+/// An inbound channel whose funding was unconfirmed when we learned of it.
 #[derive(Debug)]
-struct Stranger {
+struct InboundChannel {
     peer: PublicKey,
     origin: Origin,
     accepted: Instant,
@@ -81,7 +82,7 @@ pub enum Unseen {
     Pushed,
 }
 
-impl Stranger {
+impl InboundChannel {
     fn is_seen(&self) -> bool {
         self.funding.is_some_and(|funding| funding.seen)
     }
@@ -112,7 +113,7 @@ pub struct UnfundedChannels {
 
 #[derive(Debug)]
 struct State {
-    channels: HashMap<u128, Stranger>,
+    channels: HashMap<u128, InboundChannel>,
     budget: Budget,
 }
 
@@ -140,7 +141,7 @@ impl UnfundedChannels {
                 continue;
             };
             let (id, sat) = (channel.channel_id, channel.channel_value_satoshis);
-            let stranger = Stranger {
+            let inbound = InboundChannel {
                 peer: channel.counterparty.node_id,
                 origin: Origin::new(None),
                 accepted: now,
@@ -154,7 +155,7 @@ impl UnfundedChannels {
                 )),
                 closed: false,
             };
-            state.channels.insert(channel.user_channel_id, stranger);
+            state.channels.insert(channel.user_channel_id, inbound);
         }
         let is_open = |id: &ChannelId| channels.iter().any(|channel| channel.channel_id == *id);
         let ids = monitors.list_monitors().into_iter();
@@ -163,7 +164,7 @@ impl UnfundedChannels {
                 && may_be_made_up(&monitor)
             {
                 let point = monitor.get_funding_txo().into_bitcoin_outpoint();
-                let stranger = Stranger {
+                let inbound = InboundChannel {
                     peer: monitor.get_counterparty_node_id(),
                     origin: Origin::new(None),
                     accepted: now,
@@ -172,7 +173,7 @@ impl UnfundedChannels {
                     funding: Some(Funding::new(id, point, None, now)),
                     closed: true,
                 };
-                state.channels.insert(key_of_closed(&id), stranger);
+                state.channels.insert(key_of_closed(&id), inbound);
             }
         }
     }
@@ -185,7 +186,7 @@ impl UnfundedChannels {
     pub fn admit(
         &self,
         user_channel_id: u128,
-        newcomer: NewPeer,
+        new_peer: NewPeer,
         pushed: bool,
         now: Instant,
     ) -> Result<(), TooMany> {
@@ -193,16 +194,16 @@ impl UnfundedChannels {
             peer,
             origin,
             has_paid,
-        } = newcomer;
+        } = new_peer;
         let mut state = self.state();
-        if pushed && state.has_too_many_pushed(&newcomer) {
+        if pushed && state.has_too_many_pushed(&new_peer) {
             return Err(TooMany);
         }
         let units = units(pushed);
         let charged = (!has_paid).then_some(origin);
         let taken = state.budget.take(peer, charged, units, now);
         let taken = taken.map_err(|_| TooMany)?;
-        let stranger = Stranger {
+        let inbound = InboundChannel {
             peer,
             origin,
             accepted: now,
@@ -211,7 +212,7 @@ impl UnfundedChannels {
             funding: None,
             closed: false,
         };
-        state.channels.insert(user_channel_id, stranger);
+        state.channels.insert(user_channel_id, inbound);
         Ok(())
     }
 
@@ -226,10 +227,10 @@ impl UnfundedChannels {
         now: Instant,
     ) {
         let mut state = self.state();
-        if let Some(stranger) = state.channels.get_mut(&user_channel_id)
-            && stranger.funding.is_none()
+        if let Some(inbound) = state.channels.get_mut(&user_channel_id)
+            && inbound.funding.is_none()
         {
-            stranger.funding = Some(Funding::new(channel_id, point, sat, now));
+            inbound.funding = Some(Funding::new(channel_id, point, sat, now));
             self.changed.notify_one();
         }
     }
@@ -243,12 +244,12 @@ impl UnfundedChannels {
     /// and we would own nothing of it. A channel that `is_watched` is closed like any other.
     pub fn closed(&self, user_channel_id: u128, is_watched: bool, now: Instant) -> bool {
         let mut state = self.state();
-        let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
+        let Some(inbound) = state.channels.get_mut(&user_channel_id) else {
             return false;
         };
-        let seen = stranger.is_seen();
-        let pushed = stranger.pushed;
-        let Some(funding) = &mut stranger.funding else {
+        let seen = inbound.is_seen();
+        let pushed = inbound.pushed;
+        let Some(funding) = &mut inbound.funding else {
             state.remove(user_channel_id);
             return false;
         };
@@ -263,8 +264,8 @@ impl UnfundedChannels {
         }
         // If an amount was pushed to us, we have to find out soon whether the funding exists.
         funding.look_now(now);
-        stranger.accepted = now;
-        stranger.closed = true;
+        inbound.accepted = now;
+        inbound.closed = true;
         self.changed.notify_one();
         !pushed
     }
@@ -297,23 +298,23 @@ impl UnfundedChannels {
 
     /// Returns whether an unknown peer opened the channel and bitcoind does not know its funding:
     /// it has cost the peer nothing yet.
-    pub fn is_unfunded(&self, channel: &ChannelDetails) -> bool {
+    pub fn has_unseen_funding(&self, channel: &ChannelDetails) -> bool {
         let state = self.state();
-        let stranger = state.channels.get(&channel.user_channel_id);
-        stranger.is_some_and(|stranger| !stranger.is_seen())
+        let inbound = state.channels.get(&channel.user_channel_id);
+        inbound.is_some_and(|inbound| !inbound.is_seen())
     }
 
     /// Returns the funding outputs to look up in bitcoind now.
     pub fn to_look_for(&self, now: Instant) -> Vec<Sought> {
         let state = self.state();
         let crowded = state.is_crowded();
-        let due = state.sought().filter_map(|(id, stranger, funding)| {
+        let due = state.sought().filter_map(|(id, inbound, funding)| {
             (funding.next_look(crowded) <= now).then_some(Sought {
                 user_channel_id: id,
                 channel_id: funding.channel_id,
                 point: funding.point,
                 sat: funding.sat,
-                closed: stranger.closed,
+                closed: inbound.closed,
             })
         });
         due.collect()
@@ -331,17 +332,17 @@ impl UnfundedChannels {
     /// Records bitcoind's answer. Returns true if it knows the funding and did not know it before.
     pub fn looked(&self, user_channel_id: u128, found: Found, now: Instant) -> bool {
         let mut state = self.state();
-        let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
+        let Some(inbound) = state.channels.get_mut(&user_channel_id) else {
             return false;
         };
-        let is_new = now.saturating_duration_since(stranger.accepted) < LOOK_AGAIN_LATER;
-        let Some(funding) = &mut stranger.funding else {
+        let is_new = now.saturating_duration_since(inbound.accepted) < LOOK_AGAIN_LATER;
+        let Some(funding) = &mut inbound.funding else {
             return false;
         };
         let was_seen = funding.seen;
         funding.looked(found, is_new, now);
         let seen = funding.seen;
-        if seen && let Some(taken) = stranger.taken.take() {
+        if seen && let Some(taken) = inbound.taken.take() {
             state.budget.give_back(taken);
         } else if was_seen && !seen {
             state.charge(user_channel_id, now);
@@ -363,8 +364,8 @@ impl UnfundedChannels {
 
     /// Removes channels that have no monitor any more, or one that waits for no funding.
     pub fn forget(&self, gone: &[ChannelId]) {
-        self.state().channels.retain(|_, stranger| {
-            let funding = stranger.funding.filter(|_| stranger.closed);
+        self.state().channels.retain(|_, inbound| {
+            let funding = inbound.funding.filter(|_| inbound.closed);
             !funding.is_some_and(|funding| gone.contains(&funding.channel_id))
         });
     }
@@ -372,8 +373,8 @@ impl UnfundedChannels {
     /// Shifts the acceptance of all channels into the past.
     #[cfg(test)]
     pub fn age(&self, by: Duration) {
-        for stranger in self.state().channels.values_mut() {
-            stranger.accepted -= by;
+        for inbound in self.state().channels.values_mut() {
+            inbound.accepted -= by;
         }
     }
 
@@ -390,7 +391,7 @@ impl UnfundedChannels {
 impl State {
     /// Returns the fundings to look up, now or later: those of open channels, and of closed ones
     /// with an amount pushed to us.
-    fn sought(&self) -> impl Iterator<Item = (u128, &Stranger, &Funding)> {
+    fn sought(&self) -> impl Iterator<Item = (u128, &InboundChannel, &Funding)> {
         let channels = self.channels.iter();
         let wanted = channels.filter(|(_, one)| !one.closed || one.pushed);
         wanted.filter_map(|(id, one)| Some((*id, one, one.funding.as_ref()?)))
@@ -402,23 +403,23 @@ impl State {
     }
 
     fn unseen(&self, point: &OutPoint) -> Option<Unseen> {
-        let has_named = |stranger: &&Stranger| {
-            let funding = stranger.funding.filter(|funding| !funding.seen);
+        let has_named = |inbound: &&InboundChannel| {
+            let funding = inbound.funding.filter(|funding| !funding.seen);
             funding.is_some_and(|funding| funding.point == *point)
         };
-        let stranger = self.channels.values().find(has_named)?;
-        Some(if stranger.pushed {
+        let inbound = self.channels.values().find(has_named)?;
+        Some(if inbound.pushed {
             Unseen::Pushed
         } else {
             Unseen::Worthless
         })
     }
 
-    fn has_too_many_pushed(&self, newcomer: &NewPeer) -> bool {
+    fn has_too_many_pushed(&self, new_peer: &NewPeer) -> bool {
         let channels = self.channels.values();
         let pushed = channels.filter(|one| one.pushed && !one.is_seen());
-        if newcomer.has_paid {
-            let own = pushed.filter(|one| one.peer == newcomer.peer);
+        if new_peer.has_paid {
+            let own = pushed.filter(|one| one.peer == new_peer.peer);
             return own.count() >= MAX_PUSHED_OF_PEER;
         }
         pushed.count() >= MAX_PUSHED
@@ -427,10 +428,10 @@ impl State {
     /// Handles a funding that bitcoind no longer knows: the channel counts again, if its peer has
     /// budget left.
     fn charge(&mut self, user_channel_id: u128, now: Instant) {
-        if let Some(stranger) = self.channels.get_mut(&user_channel_id) {
-            let (peer, origin) = (stranger.peer, stranger.origin);
-            let units = units(stranger.pushed);
-            stranger.taken = self.budget.take(peer, Some(origin), units, now).ok();
+        if let Some(inbound) = self.channels.get_mut(&user_channel_id) {
+            let (peer, origin) = (inbound.peer, inbound.origin);
+            let units = units(inbound.pushed);
+            inbound.taken = self.budget.take(peer, Some(origin), units, now).ok();
         }
     }
 
@@ -443,7 +444,7 @@ impl State {
 
     fn remove(&mut self, user_channel_id: u128) {
         let removed = self.channels.remove(&user_channel_id);
-        if let Some(taken) = removed.and_then(|stranger| stranger.taken) {
+        if let Some(taken) = removed.and_then(|inbound| inbound.taken) {
             self.budget.give_back(taken);
         }
     }

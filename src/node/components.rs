@@ -186,7 +186,7 @@ fn funded_peers(core: &Core) -> Arc<ChannelPeers> {
         let mut channels = manager.list_channels();
         channels.retain(|channel| {
             let is_named = channel.funding_txo.is_some();
-            channel.is_outbound || (is_named && !unfunded.is_unfunded(channel))
+            channel.is_outbound || (is_named && !unfunded.has_unseen_funding(channel))
         });
         let peers = channels.iter();
         peers.map(|channel| channel.counterparty.node_id).collect()

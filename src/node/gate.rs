@@ -43,7 +43,7 @@ pub(super) struct Gate {
     spends: Arc<FundingSpends>,
     broadcaster: Arc<Broadcaster>,
     /// Set after construction, because the monitors depend on the gate.
-    stakes: OnceLock<BroadcastPriorities>,
+    priorities: OnceLock<BroadcastPriorities>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -112,16 +112,16 @@ impl Gate {
             store,
             spends,
             broadcaster,
-            stakes: OnceLock::new(),
+            priorities: OnceLock::new(),
             waiting: Mutex::default(),
             arrived: Notify::new(),
         }
     }
 
     /// Orders later broadcasts by what we have at stake in them.
-    pub(super) fn prioritize_by(&self, stakes: BroadcastPriorities) {
+    pub(super) fn prioritize_by(&self, priorities: BroadcastPriorities) {
         // Called once per node; a second call has no effect.
-        let _ = self.stakes.set(stakes);
+        let _ = self.priorities.set(priorities);
     }
 
     /// Queues a fee bump event; it replaces an older one for the same claim.
@@ -200,8 +200,8 @@ impl Gate {
     }
 
     fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
-        match self.stakes.get() {
-            Some(stakes) => stakes.priority(transactions),
+        match self.priorities.get() {
+            Some(priorities) => priorities.priority(transactions),
             None => Some(Priority::Urgent),
         }
     }

@@ -115,24 +115,26 @@ mod tests {
     use super::*;
 
     /// Computes the diameter with a search from every node.
-    fn slow_diameter(ways: &Topology) -> usize {
-        let all = 0..ways.neighbours.len();
-        all.map(|node| radius(&ways.rings(node))).max().unwrap_or(0)
+    fn slow_diameter(topology: &Topology) -> usize {
+        let all = 0..topology.neighbours.len();
+        all.map(|node| radius(&topology.rings(node)))
+            .max()
+            .unwrap_or(0)
     }
 
     #[test]
     fn diameter_of_a_line_is_its_number_of_channels() {
-        let ways = Topology::new(0..5, [(0, 1), (1, 2), (2, 3), (3, 4)]);
-        assert_eq!((ways.diameter(), ways.max_degree()), (4, 2));
+        let topology = Topology::new(0..5, [(0, 1), (1, 2), (2, 3), (3, 4)]);
+        assert_eq!((topology.diameter(), topology.max_degree()), (4, 2));
     }
 
     #[test]
     fn disconnected_components_are_measured_separately() {
-        let ways = Topology::new(
+        let topology = Topology::new(
             0..9,
             [(0, 1), (0, 2), (0, 3), (0, 1), (5, 6), (6, 7), (7, 8)],
         );
-        assert_eq!((ways.diameter(), ways.max_degree()), (3, 4));
+        assert_eq!((topology.diameter(), topology.max_degree()), (3, 4));
         assert_eq!(Topology::new([1, 2], []).diameter(), 0);
         assert_eq!(Topology::new([0u8; 0], []).diameter(), 0);
     }
@@ -142,8 +144,8 @@ mod tests {
         fn diameter_equals_that_of_an_exhaustive_search(
             channels in prop::collection::vec((0usize..20, 0usize..20), 0..40),
         ) {
-            let ways = Topology::new(0..20, channels);
-            prop_assert_eq!(ways.diameter(), slow_diameter(&ways));
+            let topology = Topology::new(0..20, channels);
+            prop_assert_eq!(topology.diameter(), slow_diameter(&topology));
         }
     }
 

@@ -65,16 +65,16 @@ async fn unauthenticated_calls_are_refused(node: &Node) -> Result<()> {
         ),
         (Some("0201036c6e64"), "the macaroon is truncated"),
     ] {
-        let stranger = Api::new(&server, macaroon)?;
-        let lightning = || stranger.lightning.clone();
+        let unauthorized = Api::new(&server, macaroon)?;
+        let lightning = || unauthorized.lightning.clone();
         let coins = SendCoinsRequest {
             send_all: true,
             ..Default::default()
         };
         let answers = [
-            stranger.info().await.err(),
-            stranger.channels().await.err(),
-            stranger.pay(amp_to(node.key(), 1_000)?).await.err(),
+            unauthorized.info().await.err(),
+            unauthorized.channels().await.err(),
+            unauthorized.pay(amp_to(node.key(), 1_000)?).await.err(),
             lightning().send_coins(coins).await.err(),
             lightning().stop_daemon(StopRequest {}).await.err(),
         ];

@@ -151,17 +151,17 @@ async fn accepts_a_new_peer_despite_many_unfunded_channels() {
     bob.unfunded.age(Duration::from_secs(15));
     let address = IpAddr::from([203, 0, 113, 99]);
     for seed in 80..84 {
-        let newcomer = TestNode::start(seed).await;
-        bob.addresses.0.lock().unwrap().insert(newcomer.id, address);
-        newcomer.connect(&bob).await;
+        let new_peer = TestNode::start(seed).await;
+        bob.addresses.0.lock().unwrap().insert(new_peer.id, address);
+        new_peer.connect(&bob).await;
         answer_lookups(&bob, false);
-        let point = open(&newcomer, &bob).await.unwrap();
+        let point = open(&new_peer, &bob).await.unwrap();
         let is_pending = || bob.unfunded.is_unseen(&point);
         bob.until("the channel is pending", is_pending).await;
         answer_lookups(&bob, true);
-        let channels = bob.manager.list_channels_with_counterparty(&newcomer.id);
+        let channels = bob.manager.list_channels_with_counterparty(&new_peer.id);
         assert_eq!(channels.len(), 1);
-        others.push(newcomer);
+        others.push(new_peer);
     }
     assert!(
         bob.store.closed.lock().unwrap().is_empty(),

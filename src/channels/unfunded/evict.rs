@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
 
-use super::{Origin, Stranger, UnfundedChannels, is_unfunded};
+use super::{InboundChannel, Origin, UnfundedChannels, is_unfunded};
 
 /// LDK refuses channels of new peers while more than 50 peers have only unfunded channels. Requests
 /// that wait for our answer count as well.
@@ -46,8 +46,8 @@ pub fn without_funded_channel(channels: &[ChannelDetails]) -> Vec<PublicKey> {
 }
 
 /// Returns whether a new peer would take one of the last slots.
-pub fn is_near_limit(without_funded: &[PublicKey], newcomer: &PublicKey) -> bool {
-    without_funded.len() >= MAX_WITHOUT_FUNDED && !without_funded.contains(newcomer)
+pub fn is_near_limit(without_funded: &[PublicKey], new_peer: &PublicKey) -> bool {
+    without_funded.len() >= MAX_WITHOUT_FUNDED && !without_funded.contains(new_peer)
 }
 
 impl UnfundedChannels {
@@ -62,9 +62,9 @@ impl UnfundedChannels {
         now: Instant,
     ) -> Option<PublicKey> {
         let state = self.state();
-        let mut of_peers: HashMap<PublicKey, Vec<&Stranger>> = HashMap::new();
-        for stranger in state.channels.values().filter(|one| !one.closed) {
-            of_peers.entry(stranger.peer).or_default().push(stranger);
+        let mut of_peers: HashMap<PublicKey, Vec<&InboundChannel>> = HashMap::new();
+        for inbound in state.channels.values().filter(|one| !one.closed) {
+            of_peers.entry(inbound.peer).or_default().push(inbound);
         }
         let candidates = without_funded.iter().filter_map(|peer| {
             let channels = of_peers.get(peer)?;
@@ -74,7 +74,7 @@ impl UnfundedChannels {
     }
 }
 
-fn candidate(channels: &[&Stranger], connected: bool, now: Instant) -> Option<Candidate> {
+fn candidate(channels: &[&InboundChannel], connected: bool, now: Instant) -> Option<Candidate> {
     let first = channels.first()?;
     if !channels.iter().all(|channel| channel.is_known_unseen(now)) {
         return None;
@@ -91,7 +91,7 @@ fn candidate(channels: &[&Stranger], connected: bool, now: Instant) -> Option<Ca
 
 /// Chooses first a peer that had enough time, then one from an address with more peers than the new
 /// one's, then one that had enough time under pressure.
-fn choose(candidates: &[Candidate], newcomer: Origin) -> Option<PublicKey> {
+fn choose(candidates: &[Candidate], new_peer: Origin) -> Option<PublicKey> {
     let mut counts: HashMap<Origin, usize> = HashMap::new();
     for candidate in candidates {
         *counts.entry(candidate.origin).or_default() += 1;
@@ -114,7 +114,7 @@ fn choose(candidates: &[Candidate], newcomer: Origin) -> Option<PublicKey> {
     let crowded = |candidate: &Candidate| {
         !candidate.pushed
             && candidate.age >= SHORTEST_GRACE
-            && count(candidate.origin) > count(newcomer) + 1
+            && count(candidate.origin) > count(new_peer) + 1
     };
     let had_some_time = |candidate: &Candidate| {
         let grace = if candidate.connected {

@@ -29,7 +29,7 @@ fn point(number: u8) -> OutPoint {
     OutPoint::new(Txid::from_byte_array([number; 32]), 0)
 }
 
-fn newcomer(number: u32) -> NewPeer {
+fn new_peer(number: u32) -> NewPeer {
     NewPeer {
         peer: peer(number),
         origin: origin("203.0.113.1"),
@@ -40,7 +40,7 @@ fn newcomer(number: u32) -> NewPeer {
 /// Adds a channel with this number and a named funding output.
 fn funded(unfunded: &UnfundedChannels, number: u8, pushed: bool, now: Instant) -> u128 {
     let id = number.into();
-    let admitted = unfunded.admit(id, newcomer(number.into()), pushed, now);
+    let admitted = unfunded.admit(id, new_peer(number.into()), pushed, now);
     admitted.unwrap();
     unfunded.pending(id, ChannelId([number; 32]), point(number), Some(SAT), now);
     id
@@ -108,11 +108,11 @@ fn lookups_are_frequent_near_the_limit() {
     assert_eq!(unfunded.next_look(), Some(late + LOOK_AGAIN_LATER));
     for number in 2..32 {
         let id = number.into();
-        let newcomer = NewPeer {
+        let new_peer = NewPeer {
             has_paid: true,
-            ..newcomer(number)
+            ..new_peer(number)
         };
-        unfunded.admit(id, newcomer, false, late).unwrap();
+        unfunded.admit(id, new_peer, false, late).unwrap();
     }
     assert_eq!(unfunded.next_look(), Some(late + LOOK_AGAIN));
     assert_eq!(unfunded.to_look_for(late + LOOK_AGAIN).len(), 1);
@@ -122,7 +122,7 @@ fn lookups_are_frequent_near_the_limit() {
 fn only_channels_with_unknown_funding_use_the_budget() {
     let (unfunded, now) = (UnfundedChannels::default(), Instant::now());
     for number in 0..100_u128 {
-        unfunded.admit(number, newcomer(1), false, now).unwrap();
+        unfunded.admit(number, new_peer(1), false, now).unwrap();
         match number % 3 {
             0 => unfunded.withdraw(number),
             1 => {
@@ -133,11 +133,11 @@ fn only_channels_with_unknown_funding_use_the_budget() {
         }
     }
     for number in 100..110 {
-        unfunded.admit(number, newcomer(1), false, now).unwrap();
+        unfunded.admit(number, new_peer(1), false, now).unwrap();
         unfunded.pending(number, ChannelId([1; 32]), point(1), Some(SAT), now);
         unfunded.closed(number, false, now);
     }
-    assert_eq!(unfunded.admit(200, newcomer(1), false, now), Err(TooMany));
+    assert_eq!(unfunded.admit(200, new_peer(1), false, now), Err(TooMany));
 }
 
 #[test]
@@ -204,10 +204,10 @@ fn funding_that_disappears_counts_as_unseen() {
     let victim = unfunded.victim(&[peer(1)], elsewhere, |_| true, later);
     assert_eq!(victim, Some(peer(1)));
     for id in 100..120 {
-        let newcomer = newcomer(1_000 + u32::try_from(id).unwrap());
-        unfunded.admit(id, newcomer, false, later).unwrap();
+        let new_peer = new_peer(1_000 + u32::try_from(id).unwrap());
+        unfunded.admit(id, new_peer, false, later).unwrap();
     }
-    let last = unfunded.admit(200, newcomer(9_000), false, later);
+    let last = unfunded.admit(200, new_peer(9_000), false, later);
     assert_eq!(
         last,
         Err(TooMany),
@@ -253,11 +253,11 @@ fn unfunded_channels_with_pushed_amounts_are_limited_in_total() {
     let (unfunded, start) = (UnfundedChannels::default(), Instant::now());
     let mut now = start;
     let ask = |number: u32, has_paid, now| {
-        let newcomer = NewPeer {
+        let new_peer = NewPeer {
             has_paid,
-            ..newcomer(number)
+            ..new_peer(number)
         };
-        unfunded.admit(number.into(), newcomer, true, now)
+        unfunded.admit(number.into(), new_peer, true, now)
     };
     let mut accepted = 0;
     for number in 0..200 {

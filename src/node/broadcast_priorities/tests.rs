@@ -42,34 +42,34 @@ fn commitment(witness: Witness) -> Transaction {
     commitment
 }
 
-/// The stakes of a node to which an unknown peer has opened a channel with this funding.
-async fn stakes(pushed: bool) -> (BroadcastPriorities, TestNode) {
+/// The priorities of a node to which an unknown peer has opened a channel with this funding.
+async fn priorities(pushed: bool) -> (BroadcastPriorities, TestNode) {
     let node = TestNode::start(1).await;
-    let stakes = BroadcastPriorities {
+    let priorities = BroadcastPriorities {
         monitors: node.monitors.clone(),
         unfunded: node.unfunded.clone(),
         spends: node.spends.clone(),
     };
-    let newcomer = NewPeer {
+    let new_peer = NewPeer {
         peer: node.id,
         origin: Origin::new(None),
         has_paid: false,
     };
     let now = Instant::now();
-    let admitted = node.unfunded.admit(UNFUNDED, newcomer, pushed, now);
+    let admitted = node.unfunded.admit(UNFUNDED, new_peer, pushed, now);
     admitted.unwrap();
     let channel = ChannelId([1; 32]);
     node.unfunded
         .pending(UNFUNDED, channel, named(), Some(SAT), now);
-    (stakes, node)
+    (priorities, node)
 }
 
 #[tokio::test]
 async fn closing_a_nonexistent_channel_is_not_broadcast() {
-    let (stakes, _node) = stakes(false).await;
-    assert_eq!(stakes.priority(&[commitment(witness(KEY))]), None);
+    let (priorities, _node) = priorities(false).await;
+    assert_eq!(priorities.priority(&[commitment(witness(KEY))]), None);
     assert_eq!(
-        stakes.priority(&[spend(witness(KEY))]),
+        priorities.priority(&[spend(witness(KEY))]),
         None,
         "cooperative close"
     );
@@ -78,30 +78,34 @@ async fn closing_a_nonexistent_channel_is_not_broadcast() {
 /// A peer that names an output of a commitment as its funding must not delay our claims on that output.
 #[tokio::test]
 async fn claim_on_an_output_named_as_funding_is_urgent() {
-    let (stakes, node) = stakes(false).await;
+    let (priorities, node) = priorities(false).await;
     let justice = spend(Witness::from_slice(&[vec![1; 71], vec![1], vec![0x63; 77]]));
     let claims = std::slice::from_ref(&justice);
-    assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
+    assert_eq!(priorities.priority(claims), Some(Priority::Urgent));
     node.unfunded.closed(UNFUNDED, false, Instant::now());
-    assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
+    assert_eq!(priorities.priority(claims), Some(Priority::Urgent));
     let script = redeem_script(KEY).to_p2wsh();
     node.spends.watch(ChannelId([1; 32]), named(), script);
-    assert_eq!(stakes.priority(claims), Some(Priority::Urgent), "watched");
+    assert_eq!(
+        priorities.priority(claims),
+        Some(Priority::Urgent),
+        "watched"
+    );
     let closing = spend(witness(KEY));
-    assert_eq!(stakes.priority(&[closing]), Some(Priority::Normal));
+    assert_eq!(priorities.priority(&[closing]), Some(Priority::Normal));
 }
 
 /// A peer can claim to have pushed money to us in a channel that does not exist.
 #[tokio::test]
 async fn close_with_a_pushed_balance_is_idle_until_the_funding_is_known() {
-    let (stakes, node) = stakes(true).await;
+    let (priorities, node) = priorities(true).await;
     let script = redeem_script(KEY).to_p2wsh();
     node.spends.watch(ChannelId([1; 32]), named(), script);
     let ours = [commitment(witness(KEY))];
-    assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
+    assert_eq!(priorities.priority(&ours), Some(Priority::Idle));
     let now = Instant::now();
     node.unfunded.closed(UNFUNDED, true, now);
-    assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
+    assert_eq!(priorities.priority(&ours), Some(Priority::Idle));
     assert!(node.unfunded.looked(UNFUNDED, Found::Unconfirmed, now));
-    assert_eq!(stakes.priority(&ours), Some(Priority::Urgent));
+    assert_eq!(priorities.priority(&ours), Some(Priority::Urgent));
 }

@@ -13,13 +13,13 @@ use lightning::util::ser::Readable;
 const PACKET_LEN: usize = 1 + 33 + HOP_DATA_LEN + HMAC_LEN;
 
 fuzz_target!(|bytes: &[u8]| {
-    opens_no_packet_of_a_stranger(&Input(bytes).array());
+    foreign_packet_does_not_open(&Input(bytes).array());
     opens_any_layer(&Input(bytes).array());
     opens_what_it_sealed(&Input(bytes).records());
     opens_nothing_that_was_changed(bytes);
 });
 
-fn opens_no_packet_of_a_stranger(bytes: &[u8; PACKET_LEN]) {
+fn foreign_packet_does_not_open(bytes: &[u8; PACKET_LEN]) {
     let packet = OnionPacket::read(&mut &bytes[..]).expect("the length is right");
     let error = open(hop_secret(), &packet, &HASH).err();
     match packet.version {

@@ -34,7 +34,7 @@ pub(super) async fn get(context: Arc<Context>) -> Result<NetworkInfo, Status> {
 
 /// Computes the statistics. `capacities` are in sat, of the channels whose capacity is known.
 fn figures(
-    ways: &Topology,
+    topology: &Topology,
     num_nodes: usize,
     num_channels: usize,
     capacities: Vec<u64>,
@@ -43,9 +43,9 @@ fn figures(
         .iter()
         .fold(0, |sum: u64, sat| sum.saturating_add(*sat));
     NetworkInfo {
-        graph_diameter: narrow(ways.diameter()),
+        graph_diameter: narrow(topology.diameter()),
         avg_out_degree: mean(count(num_channels).saturating_mul(2), num_nodes),
-        max_out_degree: narrow(ways.max_degree()),
+        max_out_degree: narrow(topology.max_degree()),
         num_nodes: narrow(num_nodes),
         num_channels: narrow(num_channels),
         total_network_capacity: signed(total),
@@ -92,10 +92,10 @@ mod tests {
             (eve, bob),
             (bob, frank),
         ];
-        let ways = Topology::new(0..6, ends);
+        let topology = Topology::new(0..6, ends);
         let mut capacities = vec![400_000; 6];
         capacities.push(300_000);
-        let ours = printed(&figures(&ways, 6, 7, capacities));
+        let ours = printed(&figures(&topology, 6, 7, capacities));
         // lnd stops counting a node's channels at the first one it has already counted.
         assert_eq!(ours["max_out_degree"], 4);
         let differs = ["max_out_degree"];
@@ -105,8 +105,8 @@ mod tests {
 
     #[test]
     fn empty_graph_has_zero_averages() {
-        let ways = Topology::new([1], []);
-        let info = figures(&ways, 1, 0, Vec::new());
+        let topology = Topology::new([1], []);
+        let info = figures(&topology, 1, 0, Vec::new());
         assert_eq!((info.avg_channel_size, info.avg_out_degree), (0.0, 0.0));
         assert_eq!(mean(0, 0), 0.0);
     }
