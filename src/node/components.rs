@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
@@ -133,7 +132,6 @@ fn attach_snapshots(core: &Core, wake: &Arc<Notify>) {
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),
         wake: wake.clone(),
-        last_length: AtomicUsize::new(0),
     }));
 }
 

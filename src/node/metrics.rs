@@ -91,6 +91,10 @@ fn describe() {
         describe_gauge!(name, Unit::Count, what);
         metrics::gauge!(name).set(0);
     }
+    describe_storage();
+}
+
+fn describe_storage() {
     describe_histogram!(
         "ampd_commit_seconds",
         Unit::Seconds,
@@ -99,6 +103,11 @@ fn describe() {
     describe_gauge!(
         "ampd_manager_bytes",
         Unit::Bytes,
-        "Size of LDK's channel manager at its last write; every write contains all of it."
+        "Size of LDK's channel manager at the last commit."
+    );
+    describe_counter!(
+        "ampd_manager_bytes_written_total",
+        Unit::Bytes,
+        "Bytes written to store LDK's channel manager: what changed, and sometimes all of it."
     );
 }

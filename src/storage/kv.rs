@@ -5,7 +5,7 @@ use lightning::util::persist::KVStoreSync;
 use rusqlite::OptionalExtension;
 
 use super::kv_write::{KvWrite, Name};
-use super::{StorageError, Store};
+use super::{StorageError, Store, manager_log};
 
 /// Writes are queued and return at once. The writer's order (see [`super`]) makes a value durable
 /// with, or before, the manager that depends on it.
@@ -13,8 +13,13 @@ impl KVStoreSync for Store {
     /// # Errors
     /// `NotFound` if there is no such value.
     fn read(&self, primary: &str, secondary: &str, key: &str) -> io::Result<Vec<u8>> {
-        let value = self.value(primary, secondary, key).map_err(io_error)?;
-        value.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let value = match Name::new(primary, secondary, key) == Name::manager() {
+            true => self.manager(),
+            false => self.value(primary, secondary, key),
+        };
+        value
+            .map_err(io_error)?
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The manager's own write only requests a snapshot: the encoding that LDK passes may be older
@@ -60,10 +65,11 @@ impl Store {
     /// Returns the channel manager of the last commit; `None` before the first.
     ///
     /// # Errors
-    /// If the query fails.
+    /// [`StorageError::Damaged`] if it is not what was written; otherwise if the query fails.
     pub fn manager(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        let Name([primary, secondary, key]) = Name::manager();
-        self.value(&primary, &secondary, &key)
+        self.flush();
+        let read = self.query(manager_log::read)?;
+        read.map_err(|damage| StorageError::Damaged(damage.to_string()))
     }
 
     /// Returns a value of LDK's store; `None` if it was never written.

@@ -33,21 +33,6 @@ pub(super) struct KvWrite {
     pub(super) value: Option<Vec<u8>>,
 }
 
-impl KvWrite {
-    /// The channel manager to load at the next start.
-    pub(super) fn manager(snapshot: Vec<u8>) -> Self {
-        Self {
-            name: Name::manager(),
-            value: Some(snapshot),
-        }
-    }
-
-    /// The value's size in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.value.as_ref().map_or(0, Vec::len)
-    }
-}
-
 impl Change for KvWrite {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         let Name([primary, secondary, key]) = &self.name;

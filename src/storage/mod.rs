@@ -11,15 +11,17 @@
 //! sees committed data only.
 
 pub mod channels;
+mod delta;
 pub mod donations;
 mod error;
 pub mod forwards;
 pub mod headers;
 pub mod invoices;
-pub mod kv;
+mod kv;
 mod kv_write;
 mod lock;
 pub mod macaroons;
+mod manager_log;
 mod monitor_write;
 pub mod monitors;
 pub mod payments;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) upgrades schema version `n - 1` to `n`. Never change a released one.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010_block_headers.sql"),
     include_str!("migrations/0011_given_back.sql"),
     include_str!("migrations/0012_peer_storage.sql"),
+    include_str!("migrations/0013_manager_deltas.sql"),
 ];
 
 /// Maximum time that a connection waits for a lock; only a checkpoint can delay it.
@@ -30,9 +31,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// left to the operating system's cache, however large the database is.
 const CACHE_KIB: i64 = 4_096;
 
-/// WAL size in pages (16 MiB) that triggers a checkpoint, which costs two more fsyncs. Most commits
-/// write the full channel manager, 10 to 200 pages: with SQLite's default of 1,000 pages, a busy
-/// node would checkpoint every fifth commit and copy mostly the same pages again.
+/// WAL size in pages (16 MiB) that triggers a checkpoint, which costs two more fsyncs. A commit writes
+/// 10 to 100 pages, and many of them again and again: with SQLite's default of 1,000 pages, a busy
+/// node would checkpoint every tenth commit or so.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
 /// Opens a connection with the settings that durability depends on.

@@ -71,8 +71,8 @@ impl Store {
     }
 
     /// Sets the node whose channel manager is included in commits from now on.
-    pub fn attach(&self, cut: Arc<dyn SnapshotSource>) {
-        self.writer.queue.attach(cut);
+    pub fn attach(&self, source: Arc<dyn SnapshotSource>) {
+        self.writer.queue.attach(source);
     }
 
     /// Queues a change. It is committed after, or together with, all changes queued before it.

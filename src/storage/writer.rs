@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use lightning::ln::types::ChannelId;
 use rusqlite::Connection;
 
+use super::manager_log::ManagerLog;
 use super::{StorageError, schema};
 use crate::sync::lock;
 use batch::Batch;
@@ -65,8 +66,8 @@ pub enum Health {
 
 /// Interface of the writer to the running node.
 pub trait SnapshotSource: Send + Sync {
-    /// Returns the encoded channel manager (`ChannelManager::encode()`).
-    fn manager_snapshot(&self) -> Vec<u8>;
+    /// Appends the encoded channel manager to an empty buffer, which has the capacity of earlier ones.
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>);
     /// Reports monitor updates that are on disk, so that LDK can complete them.
     fn monitors_written(&self, updates: &[(ChannelId, u64)]);
 }
@@ -147,13 +148,17 @@ impl Drop for EndGuard<'_> {
 
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
     let _guard = EndGuard(queue);
-    while let Some(batch) = queue.next_batch() {
+    let mut log = ManagerLog::default();
+    while let Some(mut batch) = queue.next_batch(&mut log) {
         batch.may_panic();
         crash_points::at_commit();
         let start = Instant::now();
         write(queue, path, &mut db, &batch)?;
         measure(&batch, start.elapsed());
         queue.report(Health::Writing);
+        if let Some(write) = batch.manager.take() {
+            log.committed(write);
+        }
         queue.complete(&batch);
     }
     Ok(())
@@ -164,7 +169,8 @@ fn measure(batch: &Batch, took: Duration) {
     metrics::counter!("ampd_commits_total").increment(1);
     metrics::histogram!("ampd_commit_seconds").record(took);
     if let Some(manager) = &batch.manager {
-        metrics::gauge!("ampd_manager_bytes").set(manager.len() as f64);
+        metrics::gauge!("ampd_manager_bytes").set(manager.manager_len() as f64);
+        metrics::counter!("ampd_manager_bytes_written_total").increment(manager.len() as u64);
     }
 }
 

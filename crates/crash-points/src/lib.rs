@@ -23,6 +23,12 @@ pub enum Point {
     BetweenClaims,
     /// LDK has reported that an HTLC is claimed; the peer may know the preimage.
     BeforeClaimed,
+    /// A commit has written a delta of the channel manager, and is not complete.
+    ManagerDelta,
+    /// A commit has deleted the deltas of the channel manager to replace its base, and is not complete.
+    ManagerDeltasDeleted,
+    /// A commit has replaced the base of the channel manager, and is not complete.
+    ManagerBase,
     /// A payment is on disk, but none of it has been sent.
     PaymentStored,
     /// The row of a new attempt is on disk, but the attempt is not passed to LDK.
@@ -59,13 +65,16 @@ pub enum Point {
 
 impl Point {
     /// The points of receivers, in the order in which a payment passes them.
-    pub const OF_RECEIVERS: [Self; 6] = [
+    pub const OF_RECEIVERS: [Self; 9] = [
         Self::BeforeStored,
         Self::Stored,
         Self::Decided,
         Self::DecisionStored,
         Self::BetweenClaims,
         Self::BeforeClaimed,
+        Self::ManagerDelta,
+        Self::ManagerDeltasDeleted,
+        Self::ManagerBase,
     ];
 
     /// The points of senders, in the order in which a payment passes them.
@@ -101,6 +110,9 @@ impl Point {
             Self::DecisionStored => "decision-stored",
             Self::BetweenClaims => "between-claims",
             Self::BeforeClaimed => "before-claimed",
+            Self::ManagerDelta => "manager-delta",
+            Self::ManagerDeltasDeleted => "manager-deltas-deleted",
+            Self::ManagerBase => "manager-base",
             Self::PaymentStored => "payment-stored",
             Self::AttemptStored => "attempt-stored",
             Self::AttemptSent => "attempt-sent",

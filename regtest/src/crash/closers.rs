@@ -56,7 +56,7 @@ impl Closers {
             let report = self.point(point).await;
             let report = report.with_context(|| format!("crash at {point}"))?;
             println!(
-                "crash at {point:<16}  {report}  {:>5.1} s",
+                "crash at {point:<22}  {report}  {:>5.1} s",
                 start.elapsed().as_secs_f32()
             );
         }

@@ -20,6 +20,9 @@ fn nth(point: Point) -> u32 {
     match point {
         // One shard is stored, the next is not.
         Point::BeforeStored | Point::Stored => 2,
+        // The first base is written at the start, the first deltas before the payments arrive.
+        Point::ManagerDeltasDeleted | Point::ManagerBase => 2,
+        Point::ManagerDelta => 8,
         _ => 1,
     }
 }
@@ -32,7 +35,7 @@ impl Crash {
             let report = self.point(point).await;
             let report = report.with_context(|| format!("crash at {point}"))?;
             println!(
-                "crash at {point:<16}  {report}  {:>5.1} s",
+                "crash at {point:<22}  {report}  {:>5.1} s",
                 start.elapsed().as_secs_f32()
             );
         }

@@ -5,12 +5,13 @@ use crash_points::panics;
 use super::{Barrier, Ticket};
 use crate::storage::Change;
 use crate::storage::kv_write::KvWrite;
+use crate::storage::manager_log::ManagerWrite;
 use crate::storage::monitor_write::MonitorWrite;
 
 /// The contents of one commit.
 pub(super) struct Batch {
     pub(super) monitors: Vec<MonitorWrite>,
-    pub(super) manager: Option<KvWrite>,
+    pub(super) manager: Option<ManagerWrite>,
     pub(super) values: Vec<KvWrite>,
     pub(super) rows: Vec<Box<dyn Change>>,
     pub(super) ticket: Ticket,
@@ -36,9 +37,10 @@ impl Batch {
     /// Returns all changes in the order in which they are applied.
     pub(super) fn changes(&self) -> impl Iterator<Item = &dyn Change> + Clone {
         let monitors = self.monitors.iter().map(|write| write as &dyn Change);
-        let values = self.manager.iter().chain(&self.values);
+        let manager = self.manager.iter().map(|write| write as &dyn Change);
         monitors
-            .chain(values.map(|write| write as &dyn Change))
+            .chain(manager)
+            .chain(self.values.iter().map(|write| write as &dyn Change))
             .chain(self.rows.iter().map(|row| row.as_ref() as &dyn Change))
     }
 }

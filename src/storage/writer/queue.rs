@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::{Barrier, Health, RETRY_INTERVAL, SnapshotSource, Ticket};
 use crate::storage::Change;
 use crate::storage::kv_write::{KvWrite, Name};
+use crate::storage::manager_log::{ManagerLog, ManagerWrite};
 use crate::storage::monitor_write::MonitorWrite;
 use crate::sync::lock;
 
@@ -75,7 +76,7 @@ pub(in crate::storage) struct Queue {
     pending: Mutex<Pending>,
     filled: Condvar,
     emptied: Condvar,
-    cut: OnceLock<Arc<dyn SnapshotSource>>,
+    source: OnceLock<Arc<dyn SnapshotSource>>,
     written: watch::Sender<Ticket>,
     passed: watch::Sender<Barrier>,
     pub(super) health: watch::Sender<Health>,
@@ -92,7 +93,7 @@ impl Queue {
             pending: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
-            cut: OnceLock::new(),
+            source: OnceLock::new(),
             written: watch::Sender::new(Ticket(0)),
             passed: watch::Sender::new(Barrier(0)),
             health: watch::Sender::new(Health::Writing),
@@ -166,9 +167,9 @@ impl Queue {
     }
 
     /// Sets the node whose manager is included in batches from now on.
-    pub(in crate::storage) fn attach(&self, cut: Arc<dyn SnapshotSource>) {
+    pub(in crate::storage) fn attach(&self, source: Arc<dyn SnapshotSource>) {
         // A second node on the same store would be a bug; the first one is kept.
-        let _ = self.cut.set(cut);
+        let _ = self.source.set(source);
     }
 
     pub(in crate::storage) fn written(&self) -> watch::Receiver<Ticket> {
@@ -219,7 +220,7 @@ impl Queue {
 
     /// Blocks until a batch is due. Returns `None` when the writer has to end: it was stopped and
     /// everything is written, or it was abandoned.
-    pub(super) fn next_batch(&self) -> Option<Batch> {
+    pub(super) fn next_batch(&self, log: &mut ManagerLog) -> Option<Batch> {
         let mut pending = self.lock();
         loop {
             pending = match pending.due_in() {
@@ -243,20 +244,25 @@ impl Queue {
         let barrier = Barrier(pending.taken_barrier);
         let manager_changed = std::mem::take(&mut pending.manager) || barrier_waits;
         pending.deferred_since = None;
+        // Not locked during the snapshot: LDK may be queueing a monitor update in a call that the
+        // snapshot waits for.
         drop(pending);
-        let batch = self.fill(monitors, manager_changed, barrier);
+        let source = self
+            .source
+            .get()
+            .filter(|_| manager_changed || !monitors.is_empty());
+        let manager = source.map(|source| log.write(|bytes| source.manager_snapshot(bytes)));
+        let batch = self.fill(monitors, manager, barrier);
         (!(stopping && batch.is_empty() && !barrier_waits)).then_some(batch)
     }
 
-    /// Performs steps 2 and 3 of filling a batch (see the module documentation). The queue is not
-    /// locked during the snapshot: LDK may be queueing a monitor update in a call that the snapshot
-    /// waits for.
-    fn fill(&self, monitors: Vec<MonitorWrite>, manager_changed: bool, barrier: Barrier) -> Batch {
-        let cut = self
-            .cut
-            .get()
-            .filter(|_| manager_changed || !monitors.is_empty());
-        let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
+    /// Performs step 3 of filling a batch (see the module documentation).
+    fn fill(
+        &self,
+        monitors: Vec<MonitorWrite>,
+        manager: Option<ManagerWrite>,
+        barrier: Barrier,
+    ) -> Batch {
         let mut pending = self.lock();
         let rows = std::mem::take(&mut pending.rows);
         pending.urgent = false;
@@ -288,8 +294,8 @@ impl Queue {
             .iter()
             .filter_map(MonitorWrite::completes)
             .collect();
-        if let (Some(cut), false) = (self.cut.get(), updates.is_empty()) {
-            cut.monitors_written(&updates);
+        if let (Some(source), false) = (self.source.get(), updates.is_empty()) {
+            source.monitors_written(&updates);
         }
     }
 

@@ -54,8 +54,8 @@ struct Manager {
 }
 
 impl SnapshotSource for Manager {
-    fn manager_snapshot(&self) -> Vec<u8> {
-        vec![7]
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>) {
+        bytes.push(7);
     }
 
     fn monitors_written(&self, _: &[(ChannelId, u64)]) {

@@ -3,6 +3,7 @@
 use std::thread::Scope;
 
 use super::*;
+use crate::storage::manager_log;
 use crate::storage::monitor_write::MonitorWrite;
 use crate::storage::sql::{signed, unsigned};
 
@@ -47,8 +48,7 @@ impl Image {
             )?;
         }
         image.rows = tx.query_row(LAST_EVENT, [], |row| row.get(0).map(unsigned))?;
-        let manager: Option<Vec<u8>> =
-            tx.query_row("SELECT MAX(value) FROM kv", [], |row| row.get(0))?;
+        let manager = manager_log::read_in(&tx)?.unwrap();
         let numbers: Vec<u64> = manager
             .unwrap_or_else(|| vec![0; 8 * (CHANNELS + 1)])
             .chunks(8)
@@ -198,13 +198,10 @@ pub(super) fn channel_id(channel: usize) -> ChannelId {
 }
 
 impl SnapshotSource for FakeNode {
-    fn manager_snapshot(&self) -> Vec<u8> {
-        let state = self.state.lock().unwrap();
-        let snapshot = state.encode();
-        drop(state);
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.image().encode());
         // Let other threads run between the snapshot and the rest of the batch.
         std::thread::yield_now();
-        snapshot
     }
 
     fn monitors_written(&self, updates: &[(ChannelId, u64)]) {
