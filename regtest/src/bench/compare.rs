@@ -41,7 +41,7 @@ async fn measure(binaries: &Binaries, pair: Pair, options: &Options) -> Result<V
 
 /// The compared figures of one line of a table.
 #[derive(Clone, Copy, Debug)]
-struct Figures {
+pub(super) struct Figures {
     kind: Kind,
     at_a_time: usize,
     /// Payments per second.
@@ -51,16 +51,16 @@ struct Figures {
 
 /// How many times better ampd performs; below 1 it performs worse.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Ratio {
-    kind: Kind,
-    at_a_time: usize,
+pub(super) struct Ratio {
+    pub(super) kind: Kind,
+    pub(super) at_a_time: usize,
     /// Payments per second of ampd divided by those of the other.
-    rate: f64,
+    pub(super) rate: f64,
     /// Median latency of the other divided by that of ampd.
-    p50: f64,
+    pub(super) p50: f64,
 }
 
-fn figures(lines: &[Measured]) -> Vec<Figures> {
+pub(super) fn figures(lines: &[Measured]) -> Vec<Figures> {
     let lines = lines.iter().map(|line| Figures {
         kind: line.kind,
         at_a_time: line.at_a_time,
@@ -71,7 +71,7 @@ fn figures(lines: &[Measured]) -> Vec<Figures> {
 }
 
 /// The ratios of all lines present in both.
-fn ratios(ours: &[Figures], theirs: &[Figures]) -> Vec<Ratio> {
+pub(super) fn ratios(ours: &[Figures], theirs: &[Figures]) -> Vec<Ratio> {
     let ratio = |ours: &Figures| {
         let same =
             |theirs: &&Figures| (theirs.kind, theirs.at_a_time) == (ours.kind, ours.at_a_time);

@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 
 /// The metric that counts durable commits.
 const COMMITS: &str = "ampd_commits_total";
+/// The metric that counts the bytes written to store the channel manager.
+const MANAGER_BYTES: &str = "ampd_manager_bytes_written_total";
 /// USER_HZ, the unit of `/proc/<pid>/stat`, is 10 ms on every Linux, whatever the kernel's own HZ.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -29,15 +31,18 @@ pub struct Meter {
 pub struct Reading {
     /// `None` if the node does not report it.
     pub commits: Option<u64>,
+    /// Bytes written to store the channel manager; `None` if the node does not report it.
+    pub manager_bytes: Option<u64>,
     pub cpu: Duration,
 }
 
 impl Reading {
     /// Returns the difference to an earlier reading.
     pub fn since(self, earlier: Self) -> Self {
-        let commits = self.commits.zip(earlier.commits);
+        let difference = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
         Self {
-            commits: commits.map(|(now, then)| now.saturating_sub(then)),
+            commits: difference(self.commits, earlier.commits),
+            manager_bytes: difference(self.manager_bytes, earlier.manager_bytes),
             cpu: self.cpu.saturating_sub(earlier.cpu),
         }
     }
@@ -53,21 +58,22 @@ impl Meters {
 
 impl Meter {
     async fn read(&self) -> Result<Reading> {
-        let commits = match self.metrics_port {
-            Some(port) => Some(commits(port).await?),
+        let page = match self.metrics_port {
+            Some(port) => Some(page(port).await.context("cannot read the metrics page")?),
             None => None,
         };
+        let read = |metric| page.as_ref().map(|page| value(page, metric)).transpose();
         Ok(Reading {
-            commits,
+            commits: read(COMMITS)?,
+            manager_bytes: read(MANAGER_BYTES)?,
             cpu: cpu(self.pid)?,
         })
     }
 }
 
-async fn commits(port: u16) -> Result<u64> {
-    let page = page(port).await.context("cannot read the metrics page")?;
-    let value = page.lines().find_map(|line| line.strip_prefix(COMMITS));
-    let value = value.with_context(|| format!("the metrics page has no {COMMITS}"))?;
+fn value(page: &str, metric: &str) -> Result<u64> {
+    let value = page.lines().find_map(|line| line.strip_prefix(metric));
+    let value = value.with_context(|| format!("the metrics page has no {metric}"))?;
     Ok(value.trim().parse()?)
 }
 

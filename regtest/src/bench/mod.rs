@@ -10,6 +10,7 @@ mod disk;
 mod donations;
 mod kinds;
 mod load;
+mod many_channels;
 pub mod meters;
 mod options;
 mod pace;
@@ -65,6 +66,9 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     table::print_machine()?;
     if options.donations {
         return donations::run(binaries, options.seconds).await;
+    }
+    if options.channels > 1 {
+        return many_channels::run(binaries, &options).await;
     }
     match options.against {
         Some(Rival::Lnd) => compare::run(&binaries, &options).await,

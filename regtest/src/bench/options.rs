@@ -14,13 +14,14 @@ const MAX_CONCURRENCY_WITH_LND: usize = 64;
 const MIXED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 
 /// The options that do not apply to the donation page.
-const PAYMENT_OPTIONS: [&str; 6] = [
+const PAYMENT_OPTIONS: [&str; 7] = [
     "kinds",
     "concurrency",
     "payments",
     "repeat",
     "static_payments",
     "against",
+    "channels",
 ];
 
 /// Options of the benchmark.
@@ -48,6 +49,10 @@ pub struct Options {
     /// receiving events, each line for --seconds, and print the ratio
     #[arg(long, conflicts_with_all = PAYMENT_OPTIONS)]
     pub(super) donations: bool,
+    /// Measure again after opening channels of the payer until it has this many, and print the ratios. Skips
+    /// the static invoice comparison
+    #[arg(long, default_value_t = 1, conflicts_with = "against")]
+    pub(super) channels: usize,
     /// Then measure two nodes of this program, and one of them with ampd, and print the ratios.
     /// Skips the static invoice comparison
     #[arg(long, value_enum)]

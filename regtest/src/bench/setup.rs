@@ -60,7 +60,11 @@ impl Bench {
 
 /// A node with production settings that accepts spontaneous payments, and the port of its
 /// metrics page if it has one.
-fn prepare(network: &Network, name: &str, software: Software) -> Result<(Node, Option<u16>)> {
+pub(super) fn prepare(
+    network: &Network,
+    name: &str,
+    software: Software,
+) -> Result<(Node, Option<u16>)> {
     match software {
         Software::Ampd => {
             let port = free_port()?;
