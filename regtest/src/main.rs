@@ -38,8 +38,11 @@ enum Command {
         /// Implementation of the node in the middle. For Core Lightning, set LIGHTNINGD_EXE
         #[arg(long, value_enum, default_value_t)]
         middle: crash::Middle,
+        /// Number of channels of the node in the middle
+        #[arg(long, default_value_t = crash::CHANNELS)]
+        channels: usize,
         /// Instead, crash receivers, senders and closing nodes once at each named crash point
-        #[arg(long, conflicts_with_all = ["rounds", "seed", "middle"])]
+        #[arg(long, conflicts_with_all = ["rounds", "seed", "middle", "channels"])]
         points: bool,
     },
 }
@@ -69,10 +72,16 @@ async fn run(command: Command) -> Result<()> {
             rounds,
             seed,
             middle,
+            channels,
             ..
         } => {
-            let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-            crash::run(binaries, rounds, seed, middle).await
+            let rounds = crash::Rounds {
+                rounds,
+                seed: seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+                middle,
+                channels,
+            };
+            crash::run(binaries, rounds).await
         }
     }
 }

@@ -2,7 +2,7 @@
 //! load. `cargo run -p regtest -- crash` runs any number of such rounds.
 
 use anyhow::Result;
-use regtest::crash::Middle;
+use regtest::crash::{CHANNELS, Middle, Rounds};
 
 use crate::binaries;
 
@@ -23,5 +23,11 @@ async fn closing_node_loses_no_funds_after_a_crash_at_any_point() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_crash_rounds_lose_no_funds() -> Result<()> {
-    regtest::crash::run(binaries(), 3, 1, Middle::Ampd).await
+    let rounds = Rounds {
+        rounds: 3,
+        seed: 1,
+        middle: Middle::Ampd,
+        channels: CHANNELS,
+    };
+    regtest::crash::run(binaries(), rounds).await
 }

@@ -2,7 +2,7 @@
 //! --middle core-lightning` runs any number of such rounds.
 
 use anyhow::Result;
-use regtest::crash::{self, Middle};
+use regtest::crash::{self, CHANNELS, Middle, Rounds};
 use regtest::node::Software::CoreLightning;
 use regtest::trials;
 
@@ -18,5 +18,11 @@ pub(crate) fn trials() -> trials::Trials {
 }
 
 async fn crash_rounds_with_core_lightning_in_the_middle_lose_no_funds() -> Result<()> {
-    crash::run(binaries(), ROUNDS, SEED, Middle::CoreLightning).await
+    let rounds = Rounds {
+        rounds: ROUNDS,
+        seed: SEED,
+        middle: Middle::CoreLightning,
+        channels: CHANNELS,
+    };
+    crash::run(binaries(), rounds).await
 }

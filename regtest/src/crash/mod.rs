@@ -33,8 +33,8 @@ pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
 /// The forwarding node.
 const MIDDLE: &str = "carol";
 const CAPACITY_SAT: u64 = 10_000_000;
-/// More than one channel per pair, so that one update can affect several.
-const CHANNELS_PER_PAIR: usize = 2;
+/// The default number of channels: more than one per pair, so that one update can affect several.
+pub const CHANNELS: usize = 4;
 /// An AMP set whose sender was killed may wait two minutes for its missing shards.
 const END_LIMIT: Duration = Duration::from_secs(180);
 
@@ -67,8 +67,8 @@ pub async fn run_closer_points(binaries: Binaries) -> Result<()> {
 /// # Errors
 /// Names the crash point and what was lost or stuck.
 pub async fn run_receiver_points(binaries: Binaries) -> Result<()> {
-    println!("Starting three nodes with four channels ...");
-    let mut crash = Crash::start(binaries, Middle::Ampd).await?;
+    println!("Starting three nodes with {CHANNELS} channels ...");
+    let mut crash = Crash::start(binaries, Middle::Ampd, CHANNELS).await?;
     crash.every_receiver_point().await?;
     crash.network.finish();
     Ok(())
@@ -96,13 +96,30 @@ pub enum Middle {
     CoreLightning,
 }
 
-/// Runs `rounds` rounds and prints a line for each.
+/// Crash rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    pub rounds: u32,
+    /// Determines victims, times and payments.
+    pub seed: u64,
+    pub middle: Middle,
+    /// The channels of the node in the middle, half of them with each of the others.
+    pub channels: usize,
+}
+
+/// Runs the rounds and prints a line for each.
 ///
 /// # Errors
 /// Names the round, the seed, and what was lost or stuck.
-pub async fn run(binaries: Binaries, rounds: u32, seed: u64, middle: Middle) -> Result<()> {
-    println!("Seed {seed}: starting three nodes with four channels ...");
-    let mut crash = Crash::start(binaries, middle).await?;
+pub async fn run(binaries: Binaries, options: Rounds) -> Result<()> {
+    let Rounds {
+        rounds,
+        seed,
+        middle,
+        channels,
+    } = options;
+    println!("Seed {seed}: starting three nodes with {channels} channels ...");
+    let mut crash = Crash::start(binaries, middle, channels).await?;
     let start = Instant::now();
     for round in 1..=rounds {
         let plan = match middle {
@@ -149,8 +166,8 @@ struct Crash {
 }
 
 impl Crash {
-    /// Starts three nodes with four channels and uses each channel once.
-    async fn start(binaries: Binaries, middle: Middle) -> Result<Self> {
+    /// Starts three nodes with this many channels, and pays once in each direction.
+    async fn start(binaries: Binaries, middle: Middle, channels: usize) -> Result<Self> {
         ensure_debug()?;
         let software = |name| match middle {
             Middle::CoreLightning if name == MIDDLE => Software::CoreLightning,
@@ -162,7 +179,7 @@ impl Crash {
             .iter()
             .flat_map(|(from, to)| {
                 let plan = ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
-                [plan; CHANNELS_PER_PAIR]
+                std::iter::repeat_n(plan, channels.div_ceil(2))
             })
             .collect();
         let mut crash = Self::on(network, &plans).await?;
