@@ -6,7 +6,7 @@
 //! places and its order stays (that of LDK's maps, until one grows). So equal stretches are found by
 //! comparison, and only behind a changed place the next equal stretch is searched for, nearby first.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// The length of the pieces by which an equal stretch is found, in bytes.
 const PIECE: usize = 32;
@@ -19,8 +19,8 @@ const MAX_SEARCHED: usize = 1_048_576;
 /// The length of an operation without the bytes that it inserts.
 const OPERATION: usize = 12;
 
-/// Returns the delta that makes `new` out of `old`; `None` if it would be longer than half of `new`, takes too
-/// long to find, or if one of them is 4 GiB or longer.
+/// Returns the delta that makes `new` out of `old`; `None` if it would be longer than half of `new`, takes
+/// too long to find, or if one of them is 4 GiB or longer.
 pub(super) fn between(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     if u32::try_from(old.len().max(new.len())).is_err() {
         return None;
@@ -120,18 +120,36 @@ fn next_equal(old: &[u8], new: &[u8], searched: &mut usize) -> Search {
 
 /// Returns where the first piece of `new` that is also one of `old` begins in both.
 fn first_equal_piece(old: &[u8], new: &[u8]) -> Option<(usize, usize)> {
-    let mut pieces: HashMap<&[u8], usize> = HashMap::with_capacity(old.len() / PIECE);
-    for (index, piece) in old.chunks_exact(PIECE).enumerate() {
-        pieces.entry(piece).or_insert(index * PIECE);
+    let (old_pieces, _) = old.as_chunks::<PIECE>();
+    let mut pieces: HashMap<u64, usize> = HashMap::with_capacity(old_pieces.len());
+    for (index, piece) in old_pieces.iter().enumerate() {
+        pieces.entry(fingerprint(piece)).or_insert(index);
     }
-    let at = |position: usize| pieces.get(&new[position..position + PIECE]).copied();
     let (mut inserted, mut skipped) =
-        (0..=new.len() - PIECE).find_map(|position| Some((position, at(position)?)))?;
+        new.windows(PIECE)
+            .enumerate()
+            .find_map(|(position, piece)| {
+                let piece = piece.first_chunk()?;
+                let index = *pieces.get(&fingerprint(piece))?;
+                // The bytes decide: others may have the same fingerprint.
+                (old_pieces.get(index)? == piece).then_some((position, index * PIECE))
+            })?;
     // The stretch begins in the middle of a piece.
     while inserted > 0 && skipped > 0 && new[inserted - 1] == old[skipped - 1] {
         (inserted, skipped) = (inserted - 1, skipped - 1);
     }
     Some((skipped, inserted))
+}
+
+/// Combines the bytes of a piece. Much cheaper than a hash that withstands attackers; the worst that a peer
+/// can achieve with equal fingerprints is a longer delta.
+fn fingerprint(piece: &[u8; PIECE]) -> u64 {
+    let (words, _) = piece.as_chunks::<8>();
+    words.iter().fold(0, |combined: u64, word| {
+        (combined ^ u64::from_le_bytes(*word))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! Any two byte strings, and encodings that differ as those of LDK do.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A manager on disk: written as base and deltas, read again, and damaged in every way.
+
 use rusqlite::Connection;
 
 use super::*;
