@@ -45,6 +45,7 @@ use crate::logging::ldk::LdkLogger;
 use crate::peers::PeerManager;
 use crate::peers::address_book;
 use crate::peers::connect::Connector;
+use crate::peers::connection;
 use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
 use ldk_amp::{EnvelopeKey, Gateway};
@@ -157,14 +158,14 @@ impl TestNode {
             events: event_sender,
         };
         tokio::spawn(pump.run(turns, stop.clone()));
-        let connector = Connector::new(peers.clone(), id, store.clone(), channel_peers(&manager));
+        let connector = connector(&manager, &peers, &store);
         let logger = Arc::new(LdkLogger);
         Self {
             id,
             address,
             finder: RouteFinder::new(graph.clone(), scorer, keys, logger, id),
             closer: closer(&manager, &peers, &spends),
-            connector: Arc::new(connector),
+            connector,
             manager,
             monitors,
             peers,
@@ -370,6 +371,26 @@ fn peer_manager(
     ))
 }
 
+fn connector(
+    manager: &Arc<ChannelManager>,
+    peers: &Arc<PeerManager>,
+    store: &Arc<Store>,
+) -> Arc<Connector> {
+    Arc::new(Connector::new(
+        connection(peers),
+        manager.get_our_node_id(),
+        store.clone(),
+        channel_peers(manager),
+    ))
+}
+
+fn connection(peers: &Arc<PeerManager>) -> connection::Context {
+    connection::Context {
+        peers: Arc::clone(peers),
+        commits: Arc::new(Store::default()),
+    }
+}
+
 async fn listen(
     peers: &Arc<PeerManager>,
     manager: &Arc<ChannelManager>,
@@ -379,7 +400,7 @@ async fn listen(
     let socket = listen::bind(&[any]).unwrap().remove(0);
     let address = socket.local_addr().unwrap();
     let listener = Listener::new(
-        Arc::clone(peers),
+        connection(peers),
         channel_peers(manager),
         listen::bounds(u64::MAX),
     );

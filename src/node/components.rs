@@ -35,7 +35,7 @@ use crate::peers::PeerManager;
 use crate::peers::address_book::ChannelPeers;
 use crate::peers::custom_messages::CustomMessages;
 use crate::peers::peer_storage::PeerStorage;
-use crate::peers::{Connector, Reconnector};
+use crate::peers::{Connector, Reconnector, connection};
 use crate::routing::finder::RouteFinder;
 use crate::routing::route_hints::own_hints;
 use ldk_amp::SetLimits;
@@ -140,7 +140,10 @@ fn connectors(core: &Core, peers: &Arc<PeerManager>) -> (Arc<Connector>, Arc<Rec
     let channel_peers = channel_peers(core);
     let adapters = Arc::new(StoreAdapters(core.store.clone()));
     let connector = Arc::new(Connector::new(
-        peers.clone(),
+        connection::Context {
+            peers: peers.clone(),
+            commits: adapters.clone(),
+        },
         core.node_id,
         adapters.clone(),
         channel_peers.clone(),

@@ -15,6 +15,7 @@ use crate::clock::{unix_nanos, unix_seconds};
 use crate::model::forward::ForwardRow;
 use crate::peers::AddressBook;
 use crate::peers::address_book::AddressBookError;
+use crate::peers::connection::HoldCommits;
 use crate::storage::Store;
 use crate::storage::channels::{
     AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
@@ -107,6 +108,12 @@ impl AddressBook for StoreAdapters {
     }
 }
 
+impl HoldCommits for StoreAdapters {
+    fn hold(&self) -> Box<dyn Send> {
+        Box::new(self.0.hold_commits())
+    }
+}
+
 impl ClosedChannels for StoreAdapters {
     fn record(&self, channel: ClosedChannel) {
         let channel_id = channel.channel_id;
@@ -170,7 +177,7 @@ impl Forwards for StoreAdapters {
             amount_out_msat: forward.amount_out_msat,
             fee_msat: forward.fee_msat,
         };
-        self.0.submit(AddForward {
+        self.0.submit_deferred(AddForward {
             row,
             record: forward,
         });

@@ -13,10 +13,12 @@ use super::critical_tasks::{CriticalTasks, TaskGroup};
 use super::donations::Page;
 use super::rebroadcast::Rebroadcast;
 use super::reserve;
+use super::store_adapters::StoreAdapters;
 use crate::chain::sync::Following;
 use crate::config::Config;
 use crate::open_files;
 use crate::peers::announce::{Announcement, Announcer};
+use crate::peers::connection;
 use crate::peers::listen::{self, Listener};
 use crate::rpc::{self, Context};
 use crate::web::Donations;
@@ -72,7 +74,7 @@ impl Tasks {
             .spawn("node announcements", |stop| async move {
                 announcer.run(stop).await;
             });
-        self.run_peers(components, peer_sockets);
+        self.run_peers(core, components, peer_sockets);
         let registry = components.invoices.clone();
         self.foreground.spawn("invoice timers", |stop| async move {
             registry.run_timers(stop).await;
@@ -136,9 +138,12 @@ impl Tasks {
         });
     }
 
-    fn run_peers(&self, components: &Components, sockets: Vec<TcpListener>) {
+    fn run_peers(&self, core: &Core, components: &Components, sockets: Vec<TcpListener>) {
         let listener = Arc::new(Listener::new(
-            components.peer_manager.clone(),
+            connection::Context {
+                peers: components.peer_manager.clone(),
+                commits: Arc::new(StoreAdapters(core.store.clone())),
+            },
             components.funded_peers.clone(),
             listen::bounds(open_files::limit()),
         ));

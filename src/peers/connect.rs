@@ -11,7 +11,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::address_book::{AddressBook, ChannelPeers};
-use super::connection::PeerManager;
+use super::connection::Context;
 use super::{connection, tcp};
 
 /// The port of an address without one (BOLT 1).
@@ -61,7 +61,7 @@ pub enum DisconnectError {
 
 /// Opens and closes connections to peers.
 pub struct Connector {
-    peers: Arc<PeerManager>,
+    context: Context,
     our_node_id: PublicKey,
     book: Arc<dyn AddressBook>,
     channel_peers: Arc<ChannelPeers>,
@@ -69,13 +69,13 @@ pub struct Connector {
 
 impl Connector {
     pub fn new(
-        peers: Arc<PeerManager>,
+        context: Context,
         our_node_id: PublicKey,
         book: Arc<dyn AddressBook>,
         channel_peers: Arc<ChannelPeers>,
     ) -> Self {
         Self {
-            peers,
+            context,
             our_node_id,
             book,
             channel_peers,
@@ -120,13 +120,13 @@ impl Connector {
         if !(self.channel_peers)().contains(peer) {
             self.book.forget(peer);
         }
-        self.peers.disconnect_by_node_id(*peer);
+        self.context.peers.disconnect_by_node_id(*peer);
         Ok(())
     }
 
     /// Returns whether the peer is connected and its handshake completed.
     pub fn is_connected(&self, peer: &PublicKey) -> bool {
-        self.peers.peer_by_node_id(peer).is_some()
+        self.context.peers.peer_by_node_id(peer).is_some()
     }
 
     async fn reach(&self, peer: PublicKey, address: &str) -> Result<(), ConnectError> {
@@ -138,8 +138,8 @@ impl Connector {
         let close = CancellationToken::new();
         // Closes the connection if the future is dropped before the handshake completes.
         let guard = close.clone().drop_guard();
-        let peers = Arc::clone(&self.peers);
-        let mut gone = tokio::spawn(connection::serve_outbound(peers, peer, stream, close));
+        let context = self.context.clone();
+        let mut gone = tokio::spawn(connection::serve_outbound(context, peer, stream, close));
         let mut poll = interval(POLL_INTERVAL);
         let connected = loop {
             tokio::select! {

@@ -21,7 +21,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
     ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler, SocketAddress,
 };
-use lightning::ln::peer_handler::{self, SocketDescriptor};
+use lightning::ln::peer_handler::{self, PeerHandleError, SocketDescriptor};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -63,6 +63,20 @@ pub type PeerManager = peer_handler::PeerManager<
     Arc<KeysManager>,
     Arc<ChainMonitor>,
 >;
+
+/// What a connection works with.
+#[derive(Clone)]
+pub struct Context {
+    pub peers: Arc<PeerManager>,
+    /// Commits wait until all messages that were read together are processed.
+    pub commits: Arc<dyn HoldCommits>,
+}
+
+/// The database as seen by connections.
+pub trait HoldCommits: Send + Sync {
+    /// Delays commits for a moment, until the returned value is dropped.
+    fn hold(&self) -> Box<dyn Send>;
+}
 
 /// LDK's handle of a connection.
 #[derive(Clone)]
@@ -175,18 +189,15 @@ enum End {
 }
 
 /// Serves an inbound connection until it ends or `close` is cancelled.
-pub(super) async fn serve_inbound(
-    peers: Arc<PeerManager>,
-    stream: TcpStream,
-    close: CancellationToken,
-) {
+pub(super) async fn serve_inbound(context: Context, stream: TcpStream, close: CancellationToken) {
     let address = stream.peer_addr().ok().map(SocketAddress::from);
     let descriptor = Descriptor::new(stream);
-    if peers
+    if context
+        .peers
         .new_inbound_connection(descriptor.clone(), address)
         .is_ok()
     {
-        serve(&peers, descriptor, close).await;
+        serve(&context, descriptor, close).await;
     }
 }
 
@@ -194,19 +205,21 @@ pub(super) async fn serve_inbound(
 ///
 /// When this returns, LDK knows the connection and has sent its first message.
 pub(super) fn serve_outbound(
-    peers: Arc<PeerManager>,
+    context: Context,
     peer: PublicKey,
     stream: TcpStream,
     close: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let address = stream.peer_addr().ok().map(SocketAddress::from);
     let descriptor = Descriptor::new(stream);
-    let first = peers.new_outbound_connection(peer, descriptor.clone(), address);
+    let first = context
+        .peers
+        .new_outbound_connection(peer, descriptor.clone(), address);
     async move {
         let Ok(first) = first else { return };
         match timeout(FIRST_WRITE_TIMEOUT, write_all(&descriptor.0.stream, &first)).await {
-            Ok(Ok(())) => serve(&peers, descriptor, close).await,
-            _ => peers.socket_disconnected(&descriptor),
+            Ok(Ok(())) => serve(&context, descriptor, close).await,
+            _ => context.peers.socket_disconnected(&descriptor),
         }
     }
 }
@@ -223,10 +236,11 @@ async fn write_all(stream: &TcpStream, mut data: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(peers: &Arc<PeerManager>, descriptor: Descriptor, close: CancellationToken) {
+async fn serve(context: &Context, descriptor: Descriptor, close: CancellationToken) {
+    let peers = &context.peers;
     let answers = Answers::spawn(peers);
     let end = tokio::select! {
-        end = exchange(peers, &descriptor, &answers) => end,
+        end = exchange(context, &descriptor, &answers) => end,
         () = close.cancelled() => End::Others,
     };
     if let End::Others = end {
@@ -239,7 +253,8 @@ async fn serve(peers: &Arc<PeerManager>, descriptor: Descriptor, close: Cancella
 }
 
 /// Transfers bytes in both directions until one side closes the connection.
-async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answers) -> End {
+async fn exchange(context: &Context, descriptor: &Descriptor, answers: &Answers) -> End {
+    let peers = &*context.peers;
     let connection = &*descriptor.0;
     let mut descriptor = descriptor.clone();
     let mut input = Input::default();
@@ -250,16 +265,14 @@ async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answer
         }
         let may_read = connection.may_read();
         if may_read && !input.is_empty() {
-            let taken = peers
-                .read_event(&mut descriptor, input.piece())
-                .and_then(|()| peers.write_buffer_space_avail(&mut descriptor));
-            if taken.is_err() {
+            let hold = context.commits.hold();
+            let passed_on = pass_on(peers, &mut descriptor, &mut input);
+            drop(hold);
+            if passed_on.is_err() {
                 return End::Ldk;
             }
-            if input.is_empty() || !connection.may_read() {
-                answers.are_due();
-                yield_now().await;
-            }
+            answers.are_due();
+            yield_now().await;
             continue;
         }
         let interest = match (may_read, is(&connection.full)) {
@@ -290,6 +303,19 @@ async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answer
             }
         }
     }
+}
+
+/// Passes the input to LDK until it is empty or LDK pauses reading.
+fn pass_on(
+    peers: &PeerManager,
+    descriptor: &mut Descriptor,
+    input: &mut Input,
+) -> Result<(), PeerHandleError> {
+    while !input.is_empty() && descriptor.0.may_read() {
+        peers.read_event(descriptor, input.piece())?;
+        peers.write_buffer_space_avail(descriptor)?;
+    }
+    Ok(())
 }
 
 async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<Ready> {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::ip_address;
 use super::address_book::ChannelPeers;
-use super::connection::PeerManager;
+use super::connection::Context;
 use super::inbound_limit::{Bounds, Inbound};
 use super::{connection, tcp};
 use crate::sync::lock;
@@ -63,7 +63,7 @@ pub struct ListenError {
 
 /// Accepts connections on all listening addresses.
 pub struct Listener {
-    peers: Arc<PeerManager>,
+    context: Context,
     channel_peers: RecentPeers,
     inbound: Arc<Inbound>,
     bounds: Bounds,
@@ -91,9 +91,9 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 
 impl Listener {
     /// `bounds` are the limits for peers without channels; see [`bounds`].
-    pub fn new(peers: Arc<PeerManager>, channel_peers: Arc<ChannelPeers>, bounds: Bounds) -> Self {
+    pub fn new(context: Context, channel_peers: Arc<ChannelPeers>, bounds: Bounds) -> Self {
         Self {
-            peers,
+            context,
             channel_peers: RecentPeers::new(channel_peers),
             inbound: Arc::default(),
             bounds,
@@ -127,7 +127,7 @@ impl Listener {
         let close = CancellationToken::new();
         let number = self.inbound.add(address, close.clone());
         let inbound = Arc::clone(&self.inbound);
-        let served = connection::serve_inbound(Arc::clone(&self.peers), stream, close);
+        let served = connection::serve_inbound(self.context.clone(), stream, close);
         tokio::spawn(async move {
             served.await;
             inbound.remove(number);
@@ -137,7 +137,8 @@ impl Listener {
     /// Returns the addresses from which channel peers are connected.
     fn known_addresses(&self) -> HashSet<SocketAddr> {
         let with_channels = self.channel_peers.get(Instant::now());
-        self.peers
+        self.context
+            .peers
             .list_peers()
             .into_iter()
             .filter(|peer| with_channels.contains(&peer.counterparty_node_id))

@@ -5,6 +5,8 @@
 //! replaces both. Each row has a checksum over everything before it, so that a damaged, missing or foreign
 //! row is noticed at startup.
 
+use std::time::{Duration, Instant};
+
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -33,28 +35,35 @@ struct Last {
     deltas_len: usize,
 }
 
+impl Last {
+    fn of_base(manager: &[u8]) -> Self {
+        Self {
+            seq: 0,
+            checksum: sha256::Hash::hash(manager).to_byte_array(),
+            base_len: manager.len(),
+            deltas_len: 0,
+        }
+    }
+}
+
 impl ManagerLog {
     /// Returns the write that brings the disk to the manager that `encode` appends to a buffer.
     pub(super) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> ManagerWrite {
+        let start = Instant::now();
         let mut manager = std::mem::take(&mut self.spare);
         manager.clear();
         encode(&mut manager);
-        match self.delta(&manager) {
-            Some((last, delta)) => ManagerWrite {
-                manager,
-                last,
-                delta: Some(delta),
-            },
-            None => ManagerWrite {
-                last: Last {
-                    seq: 0,
-                    checksum: sha256::Hash::hash(&manager).to_byte_array(),
-                    base_len: manager.len(),
-                    deltas_len: 0,
-                },
-                manager,
-                delta: None,
-            },
+        let encoding = start.elapsed();
+        let (last, delta) = match self.delta(&manager) {
+            Some((last, delta)) => (last, Some(delta)),
+            None => (Last::of_base(&manager), None),
+        };
+        ManagerWrite {
+            manager,
+            last,
+            delta,
+            encoding,
+            comparing: start.elapsed().saturating_sub(encoding),
         }
     }
 
@@ -88,6 +97,10 @@ pub(super) struct ManagerWrite {
     last: Last,
     /// `None` to write the whole manager.
     delta: Option<Vec<u8>>,
+    /// How long LDK took to encode the manager, while its channels stood still.
+    pub(super) encoding: Duration,
+    /// How long the search for differences took.
+    pub(super) comparing: Duration,
 }
 
 impl ManagerWrite {

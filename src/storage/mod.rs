@@ -38,4 +38,4 @@ pub use error::{NO_OLD_COPY, StorageError};
 pub use lock::DirectoryLock;
 pub use sql::{Change, Subject};
 pub use store::Store;
-pub use writer::{Barrier, Health, SnapshotSource, Ticket};
+pub use writer::{Barrier, CommitHold, Health, SnapshotSource, Ticket};

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::kv_write::KvWrite;
 use super::monitor_write::MonitorWrite;
-use super::writer::{Barrier, Health, SnapshotSource, Ticket, Writer};
+use super::writer::{Barrier, CommitHold, Health, SnapshotSource, Ticket, Writer};
 use super::{Change, StorageError, schema};
 use crate::sync::lock;
 
@@ -85,6 +85,18 @@ impl Store {
     /// describes. It is committed together with the next urgent write, or after 50 ms.
     pub fn submit_deferred(&self, change: impl Change + 'static) -> Ticket {
         self.writer.queue.submit_deferred(Box::new(change))
+    }
+
+    /// Like [`Store::submit`], for a change that a client waits for, but that a monitor update usually
+    /// follows at once. It is committed together with the next urgent write, or after 1 ms.
+    pub fn submit_soon(&self, change: impl Change + 'static) -> Ticket {
+        self.writer.queue.submit_soon(Box::new(change))
+    }
+
+    /// Delays commits while a peer's messages are being processed, at most for 1 ms, so that the changes of
+    /// all of them share a commit.
+    pub fn hold_commits(&self) -> CommitHold {
+        self.writer.queue.hold()
     }
 
     /// Waits until the change with this ticket is on disk. Does not return while commits fail.

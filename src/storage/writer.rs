@@ -15,6 +15,7 @@
 //! never succeed, the failing change is skipped or the writer ends (see `permanent`).
 
 mod batch;
+mod pending;
 mod permanent;
 mod queue;
 
@@ -32,6 +33,8 @@ use crate::sync::lock;
 use batch::Batch;
 use permanent::Failure;
 use queue::Queue;
+
+pub use queue::CommitHold;
 
 /// Time between two attempts of a failing commit.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -171,7 +174,24 @@ fn measure(batch: &Batch, took: Duration) {
     if let Some(manager) = &batch.manager {
         metrics::gauge!("ampd_manager_bytes").set(manager.manager_len() as f64);
         metrics::counter!("ampd_manager_bytes_written_total").increment(manager.len() as u64);
+        metrics::histogram!("ampd_manager_encoding_seconds").record(manager.encoding);
     }
+    tracing::trace!(
+        monitors = batch.monitors.len(),
+        rows = batch.rows.len(),
+        values = batch.values.len(),
+        manager_bytes = batch.manager.as_ref().map_or(0, |manager| manager.len()),
+        encoding_us = batch
+            .manager
+            .as_ref()
+            .map_or(0, |manager| manager.encoding.as_micros()),
+        comparing_us = batch
+            .manager
+            .as_ref()
+            .map_or(0, |manager| manager.comparing.as_micros()),
+        writing_us = took.as_micros(),
+        "committed"
+    );
 }
 
 fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> Result<(), Failure> {

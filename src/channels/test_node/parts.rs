@@ -25,6 +25,7 @@ use crate::channels::funding_spends::FundingSpends;
 use crate::channels::inbound::KnownPeers;
 use crate::channels::open::{FundingFee, FundingWallet};
 use crate::ldk::ChannelMonitor;
+use crate::peers::connection::HoldCommits;
 use crate::peers::{AddressBook, address_book};
 
 /// All broadcast transactions that are not mined yet.
@@ -118,6 +119,12 @@ impl ClosedChannels for Store {
 impl Forwards for Store {
     fn record(&self, forward: Forward) {
         self.forwards.lock().unwrap().push(forward);
+    }
+}
+
+impl HoldCommits for Store {
+    fn hold(&self) -> Box<dyn Send> {
+        Box::new(())
     }
 }
 

@@ -78,8 +78,11 @@ async fn closed_connection_is_removed_from_ldk() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let stream = TcpStream::connect(bob.address).await.unwrap();
     let close = CancellationToken::new();
-    let peers = Arc::clone(&alice.peers);
-    let served = tokio::spawn(serve_outbound(peers, bob.id, stream, close.clone()));
+    let context = Context {
+        peers: Arc::clone(&alice.peers),
+        commits: alice.store.clone(),
+    };
+    let served = tokio::spawn(serve_outbound(context, bob.id, stream, close.clone()));
     bob.until("connected", || {
         alice.peers.peer_by_node_id(&bob.id).is_some()
             && bob.peers.peer_by_node_id(&alice.id).is_some()

@@ -1,6 +1,5 @@
 //! The queue of changes, and the order in which they are taken into a batch.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,66 +7,27 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
+use super::pending::Pending;
 use super::{Barrier, Health, RETRY_INTERVAL, SnapshotSource, Ticket};
 use crate::storage::Change;
-use crate::storage::kv_write::{KvWrite, Name};
+use crate::storage::kv_write::KvWrite;
 use crate::storage::manager_log::{ManagerLog, ManagerWrite};
 use crate::storage::monitor_write::MonitorWrite;
 use crate::sync::lock;
 
-/// Maximum time that a change which nothing waits for is held back to share a commit: a manager that
-/// changed without a monitor update, a value of LDK's, a row that a monitor update is about to
-/// follow. This saves half of all commits; no guarantee depends on it.
-pub(super) const MAX_COMMIT_DELAY: Duration = Duration::from_millis(50);
+/// While it exists, commits wait for more changes, at most for 1 ms. See
+/// [`Store::hold_commits`](crate::storage::Store::hold_commits).
+pub struct CommitHold(Arc<Queue>);
 
-/// The changes that are not yet in a batch.
-#[derive(Default)]
-struct Pending {
-    monitors: Vec<MonitorWrite>,
-    rows: Vec<Box<dyn Change>>,
-    /// One of the rows must be committed without delay.
-    urgent: bool,
-    /// LDK's values by name; a later write of a name replaces an earlier pending one.
-    values: HashMap<Name, KvWrite>,
-    /// Whether the next batch includes the manager.
-    manager: bool,
-    /// The time at which the first change that is not urgent was queued: the manager, a value or a
-    /// row.
-    deferred_since: Option<Instant>,
-    last_ticket: u64,
-    last_barrier: u64,
-    /// The last barrier that is part of a batch.
-    taken_barrier: u64,
-    stopping: bool,
-    /// Stop at once and drop all pending changes.
-    abandoned: bool,
-    /// The writer has ended: nothing more will be written.
-    ended: bool,
-}
-
-impl Pending {
-    fn push(&mut self, change: Box<dyn Change>) -> Ticket {
-        self.rows.push(change);
-        self.last_ticket += 1;
-        Ticket(self.last_ticket)
-    }
-
-    /// Adds the last barrier to a batch. Returns false if an earlier batch already contains it.
-    fn take_barrier(&mut self) -> bool {
-        let is_new = self.last_barrier > self.taken_barrier;
-        self.taken_barrier = self.last_barrier;
-        is_new
-    }
-
-    /// Returns the time until the next batch is due: zero if it is due now, `None` if nothing is
-    /// pending.
-    fn due_in(&self) -> Option<Duration> {
-        let barrier_waits = self.last_barrier > self.taken_barrier;
-        if self.stopping || self.urgent || barrier_waits || !self.monitors.is_empty() {
-            return Some(Duration::ZERO);
+impl Drop for CommitHold {
+    fn drop(&mut self) {
+        let mut pending = self.0.lock();
+        pending.holds = pending.holds.saturating_sub(1);
+        let is_due = pending.urgent_since.is_some();
+        drop(pending);
+        if is_due {
+            self.0.filled.notify_one();
         }
-        self.deferred_since
-            .map(|since| MAX_COMMIT_DELAY.saturating_sub(since.elapsed()))
     }
 }
 
@@ -111,7 +71,17 @@ impl Queue {
 
     pub(in crate::storage) fn submit(&self, change: Box<dyn Change>) -> Ticket {
         let mut pending = self.lock();
-        pending.urgent = true;
+        pending.note_urgent();
+        let ticket = pending.push(change);
+        drop(pending);
+        self.filled.notify_one();
+        ticket
+    }
+
+    /// Like [`Queue::submit`], but the change may be held back for [`SHORT_COMMIT_DELAY`].
+    pub(in crate::storage) fn submit_soon(&self, change: Box<dyn Change>) -> Ticket {
+        let mut pending = self.lock();
+        pending.soon_since.get_or_insert_with(Instant::now);
         let ticket = pending.push(change);
         drop(pending);
         self.filled.notify_one();
@@ -129,8 +99,22 @@ impl Queue {
     }
 
     pub(in crate::storage) fn submit_monitor(&self, write: MonitorWrite) {
-        self.lock().monitors.push(write);
-        self.filled.notify_one();
+        let mut pending = self.lock();
+        pending.note_urgent();
+        pending.monitors.push(write);
+        let is_held = pending.holds > 0;
+        drop(pending);
+        // The end of a hold wakes the writer.
+        if !is_held {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Delays commits while messages of a peer are being processed, so that the changes of all of them
+    /// share a commit: `revoke_and_ack` usually comes with a `commitment_signed`.
+    pub(in crate::storage) fn hold(self: &Arc<Self>) -> CommitHold {
+        self.lock().holds += 1;
+        CommitHold(self.clone())
     }
 
     /// Requests that the next batch includes a snapshot of the manager.
@@ -145,6 +129,7 @@ impl Queue {
     /// Requests a batch that is filled after this call and includes a snapshot of the manager.
     pub(in crate::storage) fn barrier(&self) -> Barrier {
         let mut pending = self.lock();
+        pending.note_urgent();
         pending.last_barrier += 1;
         let barrier = Barrier(pending.last_barrier);
         drop(pending);
@@ -243,6 +228,8 @@ impl Queue {
         let barrier_waits = pending.take_barrier();
         let barrier = Barrier(pending.taken_barrier);
         let manager_changed = std::mem::take(&mut pending.manager) || barrier_waits;
+        pending.urgent_since = None;
+        pending.soon_since = None;
         pending.deferred_since = None;
         // Not locked during the snapshot: LDK may be queueing a monitor update in a call that the
         // snapshot waits for.
@@ -265,19 +252,24 @@ impl Queue {
     ) -> Batch {
         let mut pending = self.lock();
         let rows = std::mem::take(&mut pending.rows);
-        pending.urgent = false;
+        pending.soon_since = None;
+        if pending.monitors.is_empty() && pending.last_barrier == pending.taken_barrier {
+            pending.urgent_since = None;
+        }
         let values = std::mem::take(&mut pending.values).into_values().collect();
         if !pending.manager {
             pending.deferred_since = None;
         }
-        Batch {
+        let batch = Batch {
             monitors,
             manager,
             values,
             rows,
             ticket: Ticket(pending.last_ticket),
             barrier,
-        }
+        };
+        pending.set_pace(&batch);
+        batch
     }
 
     /// Notifies everything that waits for this batch.

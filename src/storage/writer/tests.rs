@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::params;
 
-use super::queue::MAX_COMMIT_DELAY;
+use super::pending::MAX_COMMIT_DELAY;
 use super::*;
 use crate::storage::{Change, Store};
 
@@ -225,6 +225,33 @@ fn delayed_row_is_committed_alone_after_the_maximum_delay() {
         "the row was committed too early"
     );
     assert_eq!(notes(&store), [1]);
+}
+
+#[test]
+fn end_of_a_hold_commits_the_updates_made_during_it() {
+    let (_dir, store) = temporary();
+    let store = Arc::new(store);
+    let node = FakeNode::attach(&store, Image::default());
+    let hold = store.hold_commits();
+    node.update_monitor(&store, 0);
+    node.update_monitor(&store, 1);
+    drop(hold);
+    let start = Instant::now();
+    while node.completed() != [1, 1, 0] {
+        assert!(start.elapsed() < Duration::from_secs(20), "not committed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn hold_that_does_not_end_delays_commits_only_briefly() {
+    let (_dir, store) = temporary();
+    let _hold = store.hold_commits();
+    store.flush();
+    store.submit_deferred(Note(1));
+    let soon = store.submit_soon(Note(2));
+    store.writer.queue.wait(soon);
+    assert_eq!(notes(&store), [1, 2]);
 }
 
 #[tokio::test]
