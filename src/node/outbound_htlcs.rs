@@ -15,7 +15,7 @@ use lightning_types::payment::PaymentHash;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
 use crate::model::payment::FailureReason;
-use crate::payments::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
+use crate::payments::outbound_htlcs::{NoPaths, OutboundHtlcs, RouteQuestion};
 use crate::routing::{NoRoute, OurChannels, RouteFinder};
 
 /// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
@@ -57,18 +57,20 @@ where
     M: Deref + Send + Sync,
     M::Target: AChannelManager,
 {
-    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
+    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoPaths> {
         let ours = OurChannels::of(&*self.manager);
         let found = self.finder.find_paths(&question.query(), &ours);
         found.map_err(|why| {
-            tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");
-            match why {
+            let reason = match why {
+                NoRoute::ChannelsFull => return NoPaths::ChannelsFull,
                 NoRoute::InsufficientBalance { .. } => FailureReason::InsufficientBalance,
                 NoRoute::FeeLimit { .. } | NoRoute::NoPath => FailureReason::NoRoute,
                 NoRoute::PayloadTooLarge | NoRoute::ToSelf | NoRoute::NoAmount => {
                     FailureReason::Error
                 }
-            }
+            };
+            tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");
+            NoPaths::For(reason)
         })
     }
 

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use bitcoin::hex::DisplayHex;
 use lightning::routing::router::Path;
+use tokio::time::sleep;
 
 use super::active::{Active, AttemptTemplate};
 use super::hops::hops;
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::onion::onion_fields;
-use super::outbound_htlcs::RouteQuestion;
+use super::outbound_htlcs::{NoPaths, RouteQuestion};
 use super::progress::Progress;
 use super::registry::Payments;
 use super::shards::ShardRandomness;
@@ -36,7 +37,7 @@ impl Payments {
     /// Schedules one retry, however many attempts fail during the pause.
     fn spawn_advance_after(
         self: &Arc<Self>,
-        pause: Duration,
+        pause: impl Future<Output = ()> + Send + 'static,
         active: &Arc<Active>,
         progress: &mut Progress,
     ) {
@@ -45,7 +46,7 @@ impl Payments {
         }
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
-            tokio::time::sleep(pause).await;
+            pause.await;
             lock(&active.progress).end_pause();
             payments.spawn_advance(active.template.identifier);
         });
@@ -68,13 +69,14 @@ impl Payments {
                         active
                             .view
                             .send_replace(PaymentView::of(&progress.lifecycle));
-                        let pause = progress.next_pause();
+                        let pause = sleep(progress.next_pause());
                         return self.spawn_advance_after(pause, &active, &mut progress);
                     }
                     Step::Send(open) => (open, progress.failed_channels.resting(Instant::now())),
                     Step::Wait | Step::End(_) => return self.settle_up(&active, &mut progress),
                 }
             };
+            let slot = self.slots.next();
             let found = self.find_paths(&active.template, open, &failed_channels);
             let mut progress = lock(&active.progress);
             if progress.lifecycle.step(unix_seconds()) != Step::Send(open) {
@@ -82,15 +84,15 @@ impl Payments {
             }
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut progress, paths),
-                Err(reason @ (FailureReason::NoRoute | FailureReason::InsufficientBalance)) => {
-                    match progress.pause_without_route() {
-                        Some(pause) => {
-                            return self.spawn_advance_after(pause, &active, &mut progress);
-                        }
-                        None => self.give_up(&mut progress, reason),
-                    }
+                Err(NoPaths::ChannelsFull) => {
+                    return self.spawn_advance_after(slot, &active, &mut progress);
                 }
-                Err(reason) => self.give_up(&mut progress, reason),
+                Err(NoPaths::For(reason)) => match pause_without_route(&mut progress, reason) {
+                    Some(pause) => {
+                        return self.spawn_advance_after(sleep(pause), &active, &mut progress);
+                    }
+                    None => self.give_up(&mut progress, reason),
+                },
             }
         }
     }
@@ -100,9 +102,9 @@ impl Payments {
         template: &AttemptTemplate,
         open: Open,
         failed_channels: &[FailedChannel],
-    ) -> Result<Vec<Path>, FailureReason> {
+    ) -> Result<Vec<Path>, NoPaths> {
         let shard = template.largest_shard.clone();
-        let onion = onion_fields(template, shard).ok_or(FailureReason::Error)?;
+        let onion = onion_fields(template, shard).ok_or(NoPaths::For(FailureReason::Error))?;
         self.outbound.find_paths(&RouteQuestion {
             destination: template.recipient.destination,
             open,
@@ -203,9 +205,10 @@ impl Payments {
     fn end(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress, ending: Ending) {
         crash_points::when_stored(Point::BeforeEnd, || self.store.flush());
         progress.lifecycle.end(ending);
+        // The peer's `commitment_signed` follows its `update_fulfill_htlc`.
         let ticket = self
             .store
-            .submit(PutPayment(progress.lifecycle.record.clone()));
+            .submit_soon(PutPayment(progress.lifecycle.record.clone()));
         let view = PaymentView::of(&progress.lifecycle);
         log_end(&view);
         let (payments, active) = (self.clone(), active.clone());
@@ -227,10 +230,20 @@ impl Payments {
     }
 }
 
+/// How long to wait before the next search, if there may be a route then.
+fn pause_without_route(progress: &mut Progress, reason: FailureReason) -> Option<Duration> {
+    match reason {
+        FailureReason::NoRoute | FailureReason::InsufficientBalance => {
+            progress.pause_without_route()
+        }
+        _ => None,
+    }
+}
+
 /// An empty result would repeat the search forever.
-fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
+fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, NoPaths> {
     if paths.is_empty() {
-        Err(FailureReason::NoRoute)
+        Err(NoPaths::For(FailureReason::NoRoute))
     } else {
         Ok(paths)
     }

@@ -9,6 +9,13 @@ use super::Payments;
 impl Payments {
     /// Handles an event of an outgoing payment. Returns any other event.
     pub fn handle(self: &Arc<Self>, event: Event) -> Option<Event> {
+        if matches!(
+            event,
+            Event::PaymentPathSuccessful { .. } | Event::PaymentPathFailed { .. }
+        ) {
+            // LDK reports these when the HTLC has left the channel.
+            self.slots.freed();
+        }
         match event {
             Event::PaymentSent {
                 payment_id: Some(id),

@@ -36,6 +36,7 @@ mod restore;
 mod send;
 pub mod send_to_route;
 pub mod shards;
+mod slots;
 mod track_payments;
 mod updates;
 mod view;

@@ -49,13 +49,31 @@ impl RouteQuestion<'_> {
     }
 }
 
+/// Why a search found no paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPaths {
+    /// Our channels carry as many HTLCs as they may: there may be paths once one of them has ended.
+    ChannelsFull,
+    /// The payment fails for this reason, unless it waits for something else.
+    For(FailureReason),
+}
+
+impl From<NoPaths> for FailureReason {
+    fn from(why: NoPaths) -> Self {
+        match why {
+            NoPaths::ChannelsFull => Self::NoRoute,
+            NoPaths::For(reason) => reason,
+        }
+    }
+}
+
 /// Operations of the channel manager and the router on outgoing HTLCs.
 pub trait OutboundHtlcs: Send + Sync {
     /// Finds paths that together deliver the open amount.
     ///
     /// # Errors
-    /// Why there are none, as the payment's failure reason.
-    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason>;
+    /// Why there are none.
+    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoPaths>;
 
     /// Passes one HTLC to LDK. Its result arrives as events.
     ///

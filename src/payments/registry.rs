@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::active::Active;
 use super::outbound_htlcs::OutboundHtlcs;
 use super::probes::Probes;
+use super::slots::Slots;
 use super::updates::Followers;
 use super::{PaymentView, ids};
 use crate::storage::{StorageError, Store};
@@ -25,6 +26,7 @@ pub struct Payments {
     /// The payment and the attempt, by LDK's payment id.
     pub(super) attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
     pub(super) probes: Probes,
+    pub(super) slots: Slots,
     pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
     pub(super) followers: Arc<Followers>,
@@ -48,6 +50,7 @@ impl Payments {
             active: Mutex::default(),
             attempts: Mutex::default(),
             probes: Probes::default(),
+            slots: Slots::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
             followers: Arc::default(),

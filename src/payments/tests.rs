@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use lightning::events::PathFailure;
+use lightning::events::{Event, PathFailure};
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
@@ -13,7 +13,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::{mpsc, watch};
 
 use super::lifecycle::Open;
-use super::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
+use super::outbound_htlcs::{NoPaths, OutboundHtlcs, RouteQuestion};
 use super::request::{Limits, Method, NewPayment, PaidInvoice};
 use super::{PaymentView, Payments, SendError};
 use crate::clock::unix_seconds;
@@ -30,7 +30,7 @@ mod restarts;
 mod send_to_route;
 
 /// The router's next answer: the amount in msat and the fee of each path.
-type Answer = Result<Vec<(u64, u64)>, FailureReason>;
+type Answer = Result<Vec<(u64, u64)>, NoPaths>;
 
 /// A route search as the router received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Network {
 }
 
 impl OutboundHtlcs for Network {
-    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
+    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoPaths> {
         lock(&self.asked).push(Asked {
             open: question.open,
             failed_channels: question.failed_channels.iter().map(|c| c.scid).collect(),

@@ -13,7 +13,7 @@ use lightning::routing::scoring::ProbabilisticScoringFeeParameters;
 use lightning::sign::EntropySource;
 
 use super::into_payee::{IntoPayee, raised};
-use super::query::{NoRoute, RouteQuery};
+use super::query::{MIN_PART_MSAT, NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
 use crate::sync::read;
@@ -77,7 +77,38 @@ impl RouteFinder {
         if let Some(route) = self.search_exact(&search, parameters) {
             return Ok(route);
         }
-        self.search_unlimited(&search, parameters)
+        match self.search_unlimited(&search, parameters) {
+            Err(NoRoute::NoPath) if self.has_route_if_not_full(&search, parameters) => {
+                Err(NoRoute::ChannelsFull)
+            }
+            found => found,
+        }
+    }
+
+    /// Whether there would be a route if our full channels could carry HTLCs.
+    fn has_route_if_not_full(&self, search: &Search<'_>, parameters: &RouteParameters) -> bool {
+        let is_full = |channel: &ChannelDetails| is_full(channel, search.query.amount_msat);
+        if !search.first_hops.iter().any(|channel| is_full(channel)) {
+            return false;
+        }
+        let emptied = |channel: &ChannelDetails| match is_full(channel) {
+            true => ChannelDetails {
+                next_outbound_htlc_limit_msat: channel.outbound_capacity_msat,
+                ..channel.clone()
+            },
+            false => channel.clone(),
+        };
+        let channels = search.first_hops.iter().map(|channel| emptied(channel));
+        let channels: Vec<ChannelDetails> = channels.collect();
+        let first_hops: Vec<&ChannelDetails> = channels.iter().collect();
+        let search = Search {
+            first_hops: &first_hops,
+            ..*search
+        };
+        !matches!(
+            self.search_unlimited(&search, parameters),
+            Err(NoRoute::NoPath)
+        )
     }
 
     fn check(&self, query: &RouteQuery) -> Result<(), NoRoute> {
@@ -231,6 +262,14 @@ pub(super) fn check_balance(
         });
     }
     Ok(())
+}
+
+/// Returns whether the channel could carry the amount, or at least a part of it, if it had fewer HTLCs in
+/// flight: it carries as many, or as much, as the peer accepts.
+fn is_full(channel: &ChannelDetails, amount_msat: u64) -> bool {
+    channel.next_outbound_htlc_limit_msat == 0
+        && !channel.pending_outbound_htlcs.is_empty()
+        && channel.outbound_capacity_msat >= amount_msat.min(MIN_PART_MSAT)
 }
 
 /// Returns whether the last hop starts at the requested node. The scorer ensures this, but LDK does not

@@ -160,6 +160,10 @@ pub enum NoRoute {
         "no route within the fee limit of {limit_msat} msat: the route found costs {needed_msat} msat"
     )]
     FeeLimit { limit_msat: u64, needed_msat: u64 },
+    /// No route can carry the amount now, because a channel of ours carries as many HTLCs as it may, or as
+    /// much in HTLCs as it may.
+    #[error("unable to find a path to destination: the channels are full of HTLCs in flight")]
+    ChannelsFull,
     /// No route to the payee can carry the amount. The text is lnd's.
     #[error("unable to find a path to destination")]
     NoPath,

@@ -6,6 +6,8 @@ use AttemptState::{Failed, Succeeded};
 use ldk_amp::PaymentAddr;
 use lightning_types::payment::PaymentPreimage;
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn receiver_failure_ends_it_once_none_is_in_flight() {
 async fn router_and_ldk_errors_are_the_failure_reason() {
     use FailureReason::{Error, InsufficientBalance, NoRoute};
     for reason in [NoRoute, InsufficientBalance, Error] {
-        let fixture = Fixture::new([Err(reason)]);
+        let fixture = Fixture::new([Err(NoPaths::For(reason))]);
         let ended = end(&mut fixture.send(100).await).await;
         assert_eq!(ended.record.failure_reason, reason);
         assert!(ended.attempts.is_empty() && fixture.is_empty());
@@ -99,11 +101,55 @@ async fn router_and_ldk_errors_are_the_failure_reason() {
     assert!(fixture.is_empty());
 }
 
+#[tokio::test]
+async fn searches_again_while_our_channels_are_full() {
+    let mut fixture = Fixture::new([Err(NoPaths::ChannelsFull), Ok(vec![(100, 0)])]);
+    let mut views = fixture.send(100).await;
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    assert_eq!(fixture.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn htlc_that_left_its_channel_wakes_a_waiting_payment() {
+    let fixture = Fixture::new([]);
+    let waiting = fixture.payments.slots.next();
+    fixture.payments.handle(Event::PaymentPathSuccessful {
+        payment_id: PaymentId([1; 32]),
+        payment_hash: None,
+        path: path((100, 0)),
+        hold_times: Vec::new(),
+    });
+    assert_eq!(waiting.now_or_never(), Some(()));
+}
+
+#[tokio::test]
+async fn payment_times_out_while_our_channels_are_full() {
+    let full = (0..100).map(|_| Err(NoPaths::ChannelsFull));
+    let mut fixture = Fixture::new(full);
+    let payment = NewPayment {
+        limits: Limits {
+            timeout_seconds: 1,
+            ..limits()
+        },
+        ..amp(100)
+    };
+    let ended = end(&mut fixture.payments.send(payment).await.unwrap()).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::Timeout);
+    assert!(fixture.nothing_more_is_sent() && fixture.is_empty());
+}
+
 /// lnd would give up, and the other shard would be held for two minutes.
 #[tokio::test]
 async fn retries_no_route_while_a_shard_is_held() {
     let two = Ok(vec![(60, 0), (40, 0)]);
-    let mut fixture = Fixture::new([two, Err(FailureReason::NoRoute), Ok(vec![(60, 0)])]);
+    let mut fixture = Fixture::new([
+        two,
+        Err(NoPaths::For(FailureReason::NoRoute)),
+        Ok(vec![(60, 0)]),
+    ]);
     let mut views = fixture.send(100).await;
     let htlcs = fixture.htlcs(2).await;
     fixture.fail(&htlcs[0], false, Some(22));
@@ -120,7 +166,10 @@ async fn retries_no_route_while_a_shard_is_held() {
 
 #[tokio::test]
 async fn no_route_ends_the_payment_if_none_is_in_flight() {
-    let mut fixture = Fixture::new([Ok(vec![(100, 0)]), Err(FailureReason::NoRoute)]);
+    let mut fixture = Fixture::new([
+        Ok(vec![(100, 0)]),
+        Err(NoPaths::For(FailureReason::NoRoute)),
+    ]);
     let mut views = fixture.send(100).await;
     let htlc = fixture.htlc().await;
     fixture.fail(&htlc, false, None);

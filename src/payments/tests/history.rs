@@ -76,7 +76,7 @@ async fn track_all_starts_with_payments_in_flight() {
 
 #[tokio::test]
 async fn track_all_sees_the_start_before_the_end() {
-    let fixture = Fixture::new([Err(FailureReason::NoRoute)]);
+    let fixture = Fixture::new([Err(NoPaths::For(FailureReason::NoRoute))]);
     let mut updates = fixture.payments.track_all();
     let mut payment = fixture.send(100).await;
     end(&mut payment).await;

@@ -69,9 +69,12 @@ async fn probes_use_fresh_hashes_and_avoid_failed_channels() {
 #[tokio::test]
 async fn returns_the_failure_reason() {
     for (answer, reason) in [
-        (Err(FailureReason::NoRoute), FailureReason::NoRoute),
         (
-            Err(FailureReason::InsufficientBalance),
+            Err(NoPaths::For(FailureReason::NoRoute)),
+            FailureReason::NoRoute,
+        ),
+        (
+            Err(NoPaths::For(FailureReason::InsufficientBalance)),
             FailureReason::InsufficientBalance,
         ),
         // Only one part can be probed.

@@ -97,7 +97,7 @@ async fn no_route_is_retried_right_after_startup() {
     let mut fixture = Fixture::new([]);
     let identifier = fixture.send(100).await.borrow().record.identifier;
     fixture.htlc().await;
-    let no_route = || Err(FailureReason::InsufficientBalance);
+    let no_route = || Err(NoPaths::For(FailureReason::InsufficientBalance));
     let mut fixture = fixture.restart(&[], [no_route(), no_route()]);
     let again = fixture.htlc().await;
     assert_eq!(fixture.asked().len(), 3);

@@ -4,10 +4,11 @@
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use lightning::ln::channel_state::OutboundHTLCDetails;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedChannelUpdate};
 use lightning::types::features::ChannelFeatures;
-use lightning::types::payment::PaymentSecret;
+use lightning::types::payment::{PaymentHash, PaymentSecret};
 
 use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
@@ -145,6 +146,42 @@ async fn maximum_number_of_parts_is_respected() {
         ..query
     };
     assert_eq!(find(&alice, &query, &channels).unwrap().paths.len(), 3);
+}
+
+/// A channel with an HTLC in flight that can carry no other one.
+fn full(channel: &ChannelDetails) -> ChannelDetails {
+    let htlc = OutboundHTLCDetails {
+        htlc_id: Some(1),
+        amount_msat: 1_000,
+        cltv_expiry: 100,
+        payment_hash: PaymentHash([1; 32]),
+        state: None,
+        skimmed_fee_msat: None,
+        is_dust: true,
+    };
+    ChannelDetails {
+        next_outbound_htlc_limit_msat: 0,
+        pending_outbound_htlcs: vec![htlc],
+        ..channel.clone()
+    }
+}
+
+#[tokio::test]
+async fn full_channels_are_the_reason_only_if_there_is_a_route_without_their_htlcs() {
+    let (alice, channels) = three_routes().await;
+    let all_full: Vec<_> = channels.iter().map(full).collect();
+    let one_full = [vec![full(&channels[0])], channels[1..].to_vec()].concat();
+    let found = |query: &RouteQuery, channels| find(&alice, query, channels).map(|_| ());
+    assert_eq!(found(&query(50_000), &one_full), Ok(()));
+    for (sat, channels) in [(50_000, &all_full), (250_000, &one_full)] {
+        assert_eq!(found(&query(sat), channels), Err(NoRoute::ChannelsFull));
+    }
+    let unknown = RouteQuery {
+        payee: key(99),
+        ..query(50_000)
+    };
+    assert_eq!(found(&unknown, &all_full), Err(NoRoute::NoPath));
+    assert_eq!(found(&query(301_000), &one_full), Err(NoRoute::NoPath));
 }
 
 #[tokio::test]
