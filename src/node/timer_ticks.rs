@@ -26,8 +26,9 @@ const EXTRA_TICKS_ABOVE: usize = 500;
 /// Number of payments above which ticks happen, at a slower pace, even if other timeouts are pending; but
 /// never while previous fees are accepted or an `open_channel` waits.
 const FORCED_TICKS_ABOVE: usize = 5_000;
-/// How often to check for work, and the interval of extra ticks if no other timeout is pending.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How often to check for work, and the shortest interval of extra ticks. A tick may send `update_fee`, and
+/// LDK disconnects a peer that does not answer it within two ticks, so the interval must not be shorter.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of extra ticks if other timeouts are pending.
 const SLOW_TICK: Duration = Duration::from_secs(10);
 /// Time after which LDK has disabled the channel of a disconnected peer.
@@ -88,7 +89,7 @@ impl Activity {
 
 /// Decides when an extra tick is due.
 struct Pace {
-    /// HTLCs at the last check.
+    /// HTLCs at the last tick, or at the first check.
     htlcs: Option<HashSet<Htlc>>,
     /// When each peer was first seen disconnected.
     away: HashMap<ChannelId, Instant>,
@@ -135,22 +136,22 @@ impl Pace {
     /// Whether a tick is due, given the number of payments in the manager.
     fn is_due(&mut self, payments: usize, activity: Activity, now: Instant) -> bool {
         let is_calm = self.is_calm(&activity, now);
-        self.htlcs = Some(activity.htlcs);
         self.note_fees(activity.fees, now);
         let changed = self.fees_changed;
         let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES_PERIOD);
-        if takes_old_fees || activity.pending_decisions {
-            return false;
-        }
         let too_many =
             payments > FORCED_TICKS_ABOVE && now.duration_since(self.last_tick) >= SLOW_TICK;
-        if is_calm || too_many {
+        let is_due = (is_calm || too_many) && !takes_old_fees && !activity.pending_decisions;
+        if is_due {
             self.last_tick = now;
         }
-        is_calm || too_many
+        if is_due || self.htlcs.is_none() {
+            self.htlcs = Some(activity.htlcs);
+        }
+        is_due
     }
 
-    /// Whether ticks affect nothing but completed payments: no HTLC is left from the last check, so no
+    /// Whether ticks affect nothing but completed payments: no HTLC is left from the last tick, so no
     /// response from a peer is overdue and no MPP part waits for the others.
     fn is_calm(&mut self, activity: &Activity, now: Instant) -> bool {
         self.away
@@ -205,7 +206,7 @@ mod tests {
         }
     }
 
-    /// The ticks that result from checks two seconds apart.
+    /// The ticks that result from checks at [`POLL_INTERVAL`].
     fn ticks(payments: usize, checks: Vec<Activity>) -> Vec<bool> {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
@@ -320,7 +321,7 @@ mod tests {
 
     #[test]
     fn too_many_payments_tick_every_ten_seconds_regardless() {
-        let checks = (0..10).map(|_| with_htlcs(&[1])).collect();
+        let checks = (0..20).map(|_| with_htlcs(&[1])).collect();
         let ticks = ticks(FORCED_TICKS_ABOVE + 1, checks);
         assert_eq!(ticks.iter().filter(|tick| **tick).count(), 2);
     }
