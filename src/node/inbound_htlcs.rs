@@ -45,10 +45,14 @@ impl<M: Deref, S: Deref> ManagerInboundHtlcs<M, S> {
     }
 }
 
-/// The peer of each channel. It never changes, and listing the channels of one peer is much cheaper than
-/// listing all channels of a large node.
+/// The peer of each channel and its confirmed short channel id, which never change. Listing the channels of
+/// one peer is much cheaper than listing all channels of a large node, but it still costs time for each of
+/// their HTLCs.
 #[derive(Default)]
-struct ChannelPeers(Mutex<HashMap<ChannelId, PublicKey>>);
+struct ChannelPeers {
+    peers: Mutex<HashMap<ChannelId, PublicKey>>,
+    scids: Mutex<HashMap<ChannelId, u64>>,
+}
 
 impl ChannelPeers {
     /// Returns the channel's peer. If it is not cached, the cache is rebuilt from `all`.
@@ -57,12 +61,29 @@ impl ChannelPeers {
         channel: &ChannelId,
         all: impl FnOnce() -> Vec<ChannelDetails>,
     ) -> Option<PublicKey> {
-        let mut peers = lock(&self.0);
+        let mut peers = lock(&self.peers);
         if !peers.contains_key(channel) {
             let of = |details: ChannelDetails| (details.channel_id, details.counterparty.node_id);
             *peers = all().into_iter().map(of).collect();
         }
         peers.get(channel).copied()
+    }
+
+    /// Returns the channel's short channel id, or its alias while it is not confirmed, from `details`
+    /// unless it is cached.
+    fn scid(
+        &self,
+        channel: &ChannelId,
+        details: impl FnOnce() -> Option<ChannelDetails>,
+    ) -> Option<u64> {
+        if let Some(scid) = lock(&self.scids).get(channel) {
+            return Some(*scid);
+        }
+        let details = details()?;
+        if let Some(scid) = details.short_channel_id {
+            lock(&self.scids).insert(*channel, scid);
+        }
+        details.short_channel_id.or(details.inbound_scid_alias)
     }
 }
 
@@ -127,13 +148,14 @@ where
 
     fn scid(&self, channel: &ChannelId) -> u64 {
         let manager = self.manager.get_cm();
-        let peer = self.peers.peer_of(channel, || manager.list_channels());
-        let channels = peer.map(|peer| manager.list_channels_with_counterparty(&peer));
-        let mut channels = channels.into_iter().flatten();
-        channels
-            .find(|details| details.channel_id == *channel)
-            .and_then(|details| details.short_channel_id.or(details.inbound_scid_alias))
-            .unwrap_or_default()
+        let details = || {
+            let peer = self.peers.peer_of(channel, || manager.list_channels())?;
+            let channels = manager.list_channels_with_counterparty(&peer);
+            channels
+                .into_iter()
+                .find(|details| details.channel_id == *channel)
+        };
+        self.peers.scid(channel, details).unwrap_or_default()
     }
 }
 
