@@ -24,6 +24,7 @@ pub type FeeEstimator = dyn chaininterface::FeeEstimator + Send + Sync;
 pub type ChainFilter = dyn chain::Filter + Send + Sync;
 pub type ChainWatch = dyn chain::Watch<InMemorySigner> + Send + Sync;
 pub type SignerProvider = dyn sign::SignerProvider<EcdsaSigner = InMemorySigner> + Send + Sync;
+pub type NodeSigner = dyn sign::NodeSigner + Send + Sync;
 pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + Send + Sync;
 pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
 
@@ -59,7 +60,7 @@ pub type ChannelManager = lightning::ln::channelmanager::ChannelManager<
     Arc<ChainWatch>,
     Arc<Broadcaster>,
     Arc<KeysManager>,
-    Arc<KeysManager>,
+    Arc<NodeSigner>,
     Arc<SignerProvider>,
     Arc<FeeEstimator>,
     Arc<Router>,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::broadcast_priorities::BroadcastPriorities;
 use super::gate::Gate;
+use super::onion_signer::OnionSigner;
 use super::resources::Resources;
 use super::store_adapters::StoreAdapters;
 use super::updates::Updates;
@@ -39,6 +40,8 @@ use ldk_amp::EnvelopeKey;
 pub(super) struct Core {
     pub(super) store: Arc<Store>,
     pub(super) keys: Arc<KeysManager>,
+    /// Shared by the gateway and the channel manager.
+    pub(super) onion_signer: Arc<ldk::NodeSigner>,
     pub(super) logger: Arc<LdkLogger>,
     pub(super) node_id: PublicKey,
     pub(super) bitcoind: Arc<Bitcoind>,
@@ -83,13 +86,12 @@ pub(super) fn assemble(
     let on_chain = monitoring(&store, &resources.bitcoind, &keys, &ldk_fees, &logger)?;
     let (graph, scorer) = gossip(&store, config, &logger)?;
     let channel_config = user_config(&settings(config))?;
+    let onion_signer: Arc<ldk::NodeSigner> = Arc::new(OnionSigner::new(keys.clone()));
     let manager = ManagerParts {
         store: &store,
         keys: &keys,
-        signers: Arc::new(ChannelSigners {
-            keys: keys.clone(),
-            wallet: wallet.clone(),
-        }),
+        onion_signer: onion_signer.clone(),
+        signers: channel_signers(&keys, &wallet),
         logger: &logger,
         updates: &on_chain.updates,
         broadcaster: &on_chain.ldk_broadcaster,
@@ -112,6 +114,7 @@ pub(super) fn assemble(
     Ok(Core {
         store,
         keys,
+        onion_signer,
         logger,
         node_id,
         bitcoind: resources.bitcoind,
@@ -135,6 +138,13 @@ pub(super) fn assemble(
         channel_config,
         _lock: resources.lock,
         stop,
+    })
+}
+
+fn channel_signers(keys: &Arc<KeysManager>, wallet: &Arc<Wallet>) -> Arc<ldk::SignerProvider> {
+    Arc::new(ChannelSigners {
+        keys: keys.clone(),
+        wallet: wallet.clone(),
     })
 }
 
@@ -288,6 +298,7 @@ fn scores(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
 struct ManagerParts<'a> {
     store: &'a Store,
     keys: &'a Arc<KeysManager>,
+    onion_signer: Arc<ldk::NodeSigner>,
     signers: Arc<ldk::SignerProvider>,
     logger: &'a Arc<LdkLogger>,
     updates: &'a Arc<Updates>,
@@ -315,7 +326,7 @@ impl ManagerParts<'_> {
     fn read(self, bytes: &[u8], monitors: &[ChannelMonitor]) -> Result<ChannelManager, StartError> {
         let args = ChannelManagerReadArgs::new(
             self.keys.clone(),
-            self.keys.clone(),
+            self.onion_signer,
             self.signers,
             self.fees.clone(),
             self.updates.clone() as Arc<ldk::ChainWatch>,
@@ -341,7 +352,7 @@ impl ManagerParts<'_> {
             self.message_router,
             self.logger.clone(),
             self.keys.clone(),
-            self.keys.clone(),
+            self.onion_signer,
             self.signers,
             self.config,
             ChainParameters {

@@ -14,14 +14,14 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::channel_messages::ChannelMessages;
 use crate::invoices::{InboundHtlcs, IncomingHtlc};
-use crate::ldk::{ChannelManager, KeysManager};
+use crate::ldk::{self, ChannelManager};
 use crate::sync::lock;
 use crash_points::Point;
 use ldk_amp::HtlcKey;
 use ldk_amp::{Envelope, Gateway};
 
 /// The onion gateway in front of our channel manager.
-pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
+pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<ldk::NodeSigner>>;
 
 /// What the peers' channel messages pass before the gateway.
 pub(super) type NodeChannelMessages = ChannelMessages<Arc<NodeGateway>>;

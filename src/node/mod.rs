@@ -25,6 +25,7 @@ mod known_peers;
 mod listeners;
 mod metrics;
 mod networking;
+mod onion_signer;
 mod outbound_htlcs;
 mod peer_channels;
 mod rebroadcast;

@@ -89,8 +89,8 @@ impl Networking {
 }
 
 fn gateway(core: &Core) -> NodeGateway {
-    let (manager, keys) = (core.manager.clone(), core.keys.clone());
-    Gateway::new(manager, keys, core.envelope_key.clone())
+    let (manager, signer) = (core.manager.clone(), core.onion_signer.clone());
+    Gateway::new(manager, signer, core.envelope_key.clone())
 }
 
 fn channel_messages(

@@ -6,8 +6,8 @@ use lightning::ln::channelmanager::AChannelManager;
 use lightning::sign::InMemorySigner;
 
 use crate::ldk::{
-    Broadcaster, ChainWatch, ChannelManager, FeeEstimator, KeysManager, MessageRouter, Router,
-    SignerProvider,
+    Broadcaster, ChainWatch, ChannelManager, FeeEstimator, KeysManager, MessageRouter, NodeSigner,
+    Router, SignerProvider,
 };
 use crate::logging::ldk::LdkLogger;
 use crate::storage::Store;
@@ -31,8 +31,8 @@ impl AChannelManager for UnpersistedManager {
     type T = Arc<Broadcaster>;
     type EntropySource = KeysManager;
     type ES = Arc<KeysManager>;
-    type NodeSigner = KeysManager;
-    type NS = Arc<KeysManager>;
+    type NodeSigner = NodeSigner;
+    type NS = Arc<NodeSigner>;
     type Signer = InMemorySigner;
     type SignerProvider = SignerProvider;
     type SP = Arc<SignerProvider>;
