@@ -92,7 +92,8 @@ fn retries_over_a_route_that_stays_down_are_limited() {
     let expected = [FailureReason::NoRoute, FailureReason::Timeout];
     assert!(expected.contains(&reason), "{reason:?}");
     let tried = ended.attempts.len();
-    // 1, 2 and 4 parts at first; then three times the whole amount and a smaller size.
-    assert!((8..=22).contains(&tried), "{tried}");
+    // 1, 2 and 4 parts at first; then three times the whole amount and a smaller size. A slow machine may
+    // reach the timeout among the first.
+    assert!((3..=22).contains(&tried), "{tried}");
     assert!(scene.payer.outgoing().is_empty());
 }
