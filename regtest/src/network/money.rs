@@ -73,8 +73,8 @@ impl Network {
     }
 
     /// Checks that both ends of each channel report the same balances, to the satoshi for each channel
-    /// and to the msat in total. No HTLC may be in flight. Returns the sum of all local balances in
-    /// msat, which payments must not change.
+    /// and to the msat in total. No HTLC may be in flight. Returns the sum of all local balances and
+    /// commitment fees in msat, which neither payments nor fee updates must change.
     pub async fn check_balances(&self) -> Result<u64> {
         let (mut ends, mut local, mut remote) = (BTreeMap::new(), 0, 0);
         for node in self.running() {
@@ -87,14 +87,18 @@ impl Network {
                 known.push(channel);
             }
         }
+        let mut fees_sat = 0;
         for (point, ends) in ends {
             check_ends(&point, &ends)?;
+            // Core Lightning does not report it.
+            let fee = ends.iter().map(|end| end.commit_fee).max().unwrap_or(0);
+            fees_sat += u64::try_from(fee)?;
         }
         ensure!(
             local == remote,
             "the local balances of all nodes add up to {local} msat, but their peers report {remote}"
         );
-        Ok(local)
+        Ok(local + 1_000 * fees_sat)
     }
 }
 
