@@ -51,14 +51,16 @@ impl RouteFinder {
         let found = split(whole, |amount_msat, parts| {
             self.search_part(query, &query.part(amount_msat, parts), ours)
         });
-        if found != Err(NoRoute::NoPath) || query.failed_channels.is_empty() {
+        let may_be_split = matches!(found, Err(NoRoute::NoPath | NoRoute::ChannelsFull));
+        if !may_be_split || query.failed_channels.is_empty() {
             return found;
         }
-        in_pieces(whole, |amount_msat, taken| {
+        let pieces = in_pieces(whole, |amount_msat, taken| {
             let piece = query.piece(amount_msat, taken);
             let paths = self.search_part(query, &piece, &self.without(ours, taken))?;
             paths.into_iter().next().ok_or(NoRoute::NoPath)
-        })
+        });
+        pieces.or(found)
     }
 
     fn search_part(

@@ -101,9 +101,9 @@ fn one_path(
 ) -> Result<Vec<Path>, NoRoute> {
     let first = search(size, 1);
     match first {
-        Err(NoRoute::NoPath) => {
+        Err(NoRoute::NoPath | NoRoute::ChannelsFull) => {
             let mut found = whole.halves_of(size).map(|size| search(size, 1));
-            found.find(Result::is_ok).unwrap_or(Err(NoRoute::NoPath))
+            found.find(Result::is_ok).unwrap_or(first)
         }
         first => first,
     }
