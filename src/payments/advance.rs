@@ -84,14 +84,14 @@ impl Payments {
             }
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut progress, paths),
-                Err(NoPaths::ChannelsFull) => {
+                Err(NoPaths::ChannelsFull) if self.slots.are_moving(progress.full_since()) => {
                     return self.spawn_advance_after(slot, &active, &mut progress);
                 }
-                Err(NoPaths::For(reason)) => match pause_without_route(&mut progress, reason) {
+                Err(why) => match pause_without_route(&mut progress, why.into()) {
                     Some(pause) => {
                         return self.spawn_advance_after(sleep(pause), &active, &mut progress);
                     }
-                    None => self.give_up(&mut progress, reason),
+                    None => self.give_up(&mut progress, why.into()),
                 },
             }
         }

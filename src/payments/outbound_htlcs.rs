@@ -54,7 +54,7 @@ impl RouteQuestion<'_> {
 pub enum NoPaths {
     /// Our channels carry as many HTLCs as they may: there may be paths once one of them has ended.
     ChannelsFull,
-    /// The payment fails for this reason, unless it waits for something else.
+    /// The payment fails for this reason, unless there may be paths later.
     For(FailureReason),
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Progress {
     next_pause: Duration,
     /// A new route search is scheduled.
     is_pausing: bool,
+    /// When a search first found our channels full.
+    full_since: Option<Instant>,
 }
 
 impl Progress {
@@ -40,7 +42,13 @@ impl Progress {
             retry_no_route_until,
             next_pause: FIRST_PAUSE,
             is_pausing: false,
+            full_since: None,
         }
+    }
+
+    /// Notes that our channels are full. Returns when that was first noticed.
+    pub(super) fn full_since(&mut self) -> Instant {
+        *self.full_since.get_or_insert_with(Instant::now)
     }
 
     /// Counts a failed attempt.

@@ -126,18 +126,11 @@ async fn htlc_that_left_its_channel_wakes_a_waiting_payment() {
 }
 
 #[tokio::test]
-async fn payment_times_out_while_our_channels_are_full() {
+async fn payment_fails_while_our_channels_are_full_and_no_htlc_ends() {
     let full = (0..100).map(|_| Err(NoPaths::ChannelsFull));
     let mut fixture = Fixture::new(full);
-    let payment = NewPayment {
-        limits: Limits {
-            timeout_seconds: 1,
-            ..limits()
-        },
-        ..amp(100)
-    };
-    let ended = end(&mut fixture.payments.send(payment).await.unwrap()).await;
-    assert_eq!(ended.record.failure_reason, FailureReason::Timeout);
+    let ended = end(&mut fixture.send(100).await).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::NoRoute);
     assert!(fixture.nothing_more_is_sent() && fixture.is_empty());
 }
 
