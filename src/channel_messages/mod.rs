@@ -7,6 +7,7 @@
 //! * lnd's "internal error" ends the connection instead of the channel (`is_passing`);
 //! * no fee proposed for a cooperative close makes LDK force-close (`ClosingFees`);
 //! * early `announcement_signatures` are deferred (`EarlySignatures`);
+//! * `funding_signed` waits until the channel is on disk (`FundingSigned`);
 //! * peer storage is handled outside LDK ([`PeerBlobs`]);
 //! * splicing is not advertised, since LDK rejects every splice that a peer proposes.
 //!
@@ -14,6 +15,7 @@
 
 mod closing_fees;
 mod early_signatures;
+mod funding_signed;
 mod peer_blobs;
 
 use std::ops::Deref;
@@ -29,11 +31,13 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 
 use self::closing_fees::{Answer, ClosingFees, FindTerms};
 use self::early_signatures::EarlySignatures;
+use self::funding_signed::FundingSigned;
 use crate::logging::cut;
 use crate::logging::ldk::message_of;
 use crate::sync::lock;
 
 pub use self::closing_fees::ClosingTerms;
+pub use self::funding_signed::{Commits, OnDisk};
 pub use self::peer_blobs::PeerBlobs;
 
 /// The maximum length in bytes of a peer's error text passed to LDK. Known implementations send one
@@ -49,6 +53,7 @@ pub struct ChannelMessages<H: Deref> {
     closing_fees: Mutex<ClosingFees>,
     find_terms: Box<FindTerms>,
     early_signatures: Mutex<EarlySignatures>,
+    funding_signed: Mutex<FundingSigned>,
     channels_with: Box<ChannelsWith>,
     peer_blobs: Option<Arc<dyn PeerBlobs>>,
     /// Messages sent before LDK's.
@@ -69,6 +74,7 @@ where
             closing_fees: Mutex::default(),
             find_terms: Box::new(|_, _| None),
             early_signatures: Mutex::default(),
+            funding_signed: Mutex::default(),
             channels_with: Box::new(|_| Vec::new()),
             peer_blobs: None,
             first: Mutex::default(),
@@ -106,6 +112,13 @@ where
         self
     }
 
+    /// Sets the database whose commits `funding_signed` waits for; by default it does not wait.
+    #[must_use]
+    pub fn committing_by(mut self, commits: Arc<dyn Commits>) -> Self {
+        self.funding_signed = Mutex::new(FundingSigned::waiting_for(commits));
+        self
+    }
+
     /// Sets the peer storage; by default LDK's is used.
     #[must_use]
     pub fn storing_by(mut self, peer_blobs: Arc<dyn PeerBlobs>) -> Self {
@@ -117,6 +130,7 @@ where
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.closing_fees().forget_channel(channel_id);
         self.early_signatures().forget_channel(channel_id);
+        self.funding_signed().forget_channel(channel_id);
     }
 
     fn closing_fees(&self) -> MutexGuard<'_, ClosingFees> {
@@ -125,6 +139,10 @@ where
 
     fn early_signatures(&self) -> MutexGuard<'_, EarlySignatures> {
         lock(&self.early_signatures)
+    }
+
+    fn funding_signed(&self) -> MutexGuard<'_, FundingSigned> {
+        lock(&self.funding_signed)
     }
 
     /// Passes the channel's deferred signatures to LDK if it can handle them now.
@@ -202,6 +220,8 @@ where
         }
         // Taken after LDK's messages: whatever was queued here before LDK created one precedes it.
         let mut events = std::mem::take(&mut *self.first());
+        self.funding_signed().hold_back(&mut ldks);
+        events.append(&mut self.funding_signed().due());
         events.append(&mut ldks);
         events.append(&mut self.own());
         events
@@ -210,6 +230,7 @@ where
     fn peer_disconnected(&self, peer: PublicKey) {
         self.closing_fees().forget_peer(&peer);
         self.early_signatures().forget_peer(&peer);
+        self.funding_signed().forget_peer(&peer);
         self.cancel_retrieval(&peer);
         if let Some(blobs) = &self.peer_blobs {
             blobs.disconnected(&peer);

@@ -79,7 +79,7 @@ impl Components {
             onion_messenger,
             custom_messages,
             peer_manager,
-        } = Networking::build(config, core, &peer_storage)?;
+        } = Networking::build(config, core, &peer_storage, &wake)?;
         let (connector, reconnector) = connectors(core, &peer_manager);
         let opener = Arc::new(opener(core, &peer_manager));
         let invoices = Arc::new(invoices(config, core, &gateway)?);

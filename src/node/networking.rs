@@ -8,13 +8,14 @@ use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::routing::gossip::{NodeId, P2PGossipSync};
 use lightning::sign::EntropySource;
+use tokio::sync::Notify;
 
 use super::StartError;
 use super::core::{Core, unix_time};
 use super::gossip_queries::GossipQueries;
 use super::inbound_htlcs::{NodeChannelMessages, NodeGateway};
 use crate::chain::FundingOutputs;
-use crate::channel_messages::ChannelMessages;
+use crate::channel_messages::{ChannelMessages, Commits, OnDisk};
 use crate::channels::close::closing_terms;
 use crate::config::Config;
 use crate::ldk::{ChainMonitor, ChannelManager, GossipSync, OnionMessenger};
@@ -28,6 +29,7 @@ use crate::routing::asker::Asker;
 use crate::routing::channel_check::{ChannelCheck, Sources};
 use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::gossip_handler::GossipHandler;
+use crate::storage::Store;
 use ldk_amp::Gateway;
 
 /// The message handlers and the peer manager.
@@ -47,9 +49,16 @@ impl Networking {
         config: &Config,
         core: &Core,
         peer_storage: &Arc<PeerStorage>,
+        wake: &Arc<Notify>,
     ) -> Result<Self, StartError> {
         let gateway = Arc::new(gateway(core));
+        let commits = Arc::new(NodeCommits {
+            store: core.store.clone(),
+            wake: wake.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        });
         let channel_messages = channel_messages(config, core, &gateway, peer_storage.clone());
+        let channel_messages = channel_messages.committing_by(commits);
         let channel_messages = Arc::new(channel_messages);
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
@@ -85,6 +94,27 @@ impl Networking {
             custom_messages,
             peer_manager,
         })
+    }
+}
+
+/// The commits that channel messages wait for.
+struct NodeCommits {
+    store: Arc<Store>,
+    /// Notified when messages are ready to be sent.
+    wake: Arc<Notify>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Commits for NodeCommits {
+    fn request(&self) -> OnDisk {
+        let barrier = self.store.barrier();
+        let (store, wake) = (self.store.clone(), self.wake.clone());
+        self.runtime.spawn(async move {
+            store.passed(barrier).await;
+            wake.notify_one();
+        });
+        let store = self.store.clone();
+        Box::new(move || store.is_passed(barrier))
     }
 }
 

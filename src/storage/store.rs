@@ -139,6 +139,11 @@ impl Store {
         let _ = passed.wait_for(|passed| *passed >= barrier).await;
     }
 
+    /// Returns whether the barrier's commit is on disk.
+    pub fn is_passed(&self, barrier: Barrier) -> bool {
+        *self.writer.queue.passed().borrow() >= barrier
+    }
+
     /// Subscribes to the health of the writer: whether commits succeed.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.queue.health()

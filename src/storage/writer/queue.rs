@@ -102,12 +102,8 @@ impl Queue {
         let mut pending = self.lock();
         pending.note_urgent();
         pending.monitors.push(write);
-        let is_held = pending.holds > 0;
         drop(pending);
-        // The end of a hold wakes the writer.
-        if !is_held {
-            self.filled.notify_one();
-        }
+        self.filled.notify_one();
     }
 
     /// Delays commits while messages of a peer are being processed, so that the changes of all of them
