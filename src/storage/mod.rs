@@ -2,7 +2,7 @@
 //!
 //! The invariant that everything else relies on (see ARCHITECTURE.md): each commit holds the
 //! channel monitors, a channel manager that includes all of their updates, and rows for every event
-//! that the manager no longer replays. `writer` keeps that order; [`monitors`] and [`kv`] implement
+//! that the manager no longer replays. `writer` keeps that order; [`monitors`] and `kv` implement
 //! LDK's persistence traits; the other files hold the tables, each with its rows and queries. There
 //! is no SQL outside this folder.
 //!
