@@ -4,6 +4,8 @@
 //! that a module can use `Arc<ChannelManager>` without depending on the wallet, the chain and the
 //! storage. The cost of a virtual call is negligible compared with a signature or an fsync.
 
+mod channel_signer;
+
 use std::sync::{Arc, RwLock};
 
 use lightning::chain::{self, chaininterface};
@@ -12,20 +14,21 @@ use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::routing::router::DefaultRouter;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
 use lightning::routing::utxo::UtxoLookup;
-use lightning::sign::{self, InMemorySigner};
+use lightning::sign;
 use lightning::util::persist::KVStoreSync;
 
 use crate::logging::ldk::LdkLogger;
 
+pub use channel_signer::ChannelSigner;
 pub use lightning::sign::KeysManager;
 
 pub type Broadcaster = dyn chaininterface::BroadcasterInterface + Send + Sync;
 pub type FeeEstimator = dyn chaininterface::FeeEstimator + Send + Sync;
 pub type ChainFilter = dyn chain::Filter + Send + Sync;
-pub type ChainWatch = dyn chain::Watch<InMemorySigner> + Send + Sync;
-pub type SignerProvider = dyn sign::SignerProvider<EcdsaSigner = InMemorySigner> + Send + Sync;
+pub type ChainWatch = dyn chain::Watch<ChannelSigner> + Send + Sync;
+pub type SignerProvider = dyn sign::SignerProvider<EcdsaSigner = ChannelSigner> + Send + Sync;
 pub type NodeSigner = dyn sign::NodeSigner + Send + Sync;
-pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + Send + Sync;
+pub type MonitorPersister = dyn chain::chainmonitor::Persist<ChannelSigner> + Send + Sync;
 pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
 
 pub type NetworkGraph = lightning::routing::gossip::NetworkGraph<Arc<LdkLogger>>;
@@ -46,9 +49,9 @@ pub type Router = DefaultRouter<
 >;
 pub type MessageRouter = DefaultMessageRouter<Arc<NetworkGraph>, Arc<LdkLogger>, Arc<KeysManager>>;
 
-pub type ChannelMonitor = chain::channelmonitor::ChannelMonitor<InMemorySigner>;
+pub type ChannelMonitor = chain::channelmonitor::ChannelMonitor<ChannelSigner>;
 pub type ChainMonitor = chain::chainmonitor::ChainMonitor<
-    InMemorySigner,
+    ChannelSigner,
     Arc<ChainFilter>,
     Arc<Broadcaster>,
     Arc<FeeEstimator>,

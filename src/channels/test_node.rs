@@ -51,7 +51,7 @@ use crate::routing::{RouteFinder, graph};
 use ldk_amp::{EnvelopeKey, Gateway};
 
 pub(crate) use self::chain::Chain;
-pub(crate) use self::parts::{Store, Wallet};
+pub(crate) use self::parts::{Store, TestSigners, Wallet};
 
 /// The timeout of every wait in tests, sufficient even on a busy machine.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -298,7 +298,7 @@ impl Ldk {
             logger,
             keys.clone(),
             keys.clone(),
-            keys.clone(),
+            Arc::new(TestSigners(keys.clone())),
             config,
             ChainParameters {
                 network: Network::Regtest,

@@ -83,7 +83,8 @@ pub(super) fn assemble(
     let node_id = node_id(&keys, config)?;
     let wallet = open_wallet(config, &store, resources.wallet_key, best_block)?;
     let ldk_fees: Arc<ldk::FeeEstimator> = fees.clone();
-    let on_chain = monitoring(&store, &resources.bitcoind, &keys, &ldk_fees, &logger)?;
+    let signers = channel_signers(&keys, &wallet);
+    let on_chain = monitoring(&store, &resources.bitcoind, &signers, &ldk_fees, &logger)?;
     let (graph, scorer) = gossip(&store, config, &logger)?;
     let channel_config = user_config(&settings(config))?;
     let onion_signer: Arc<ldk::NodeSigner> = Arc::new(OnionSigner::new(keys.clone()));
@@ -91,7 +92,7 @@ pub(super) fn assemble(
         store: &store,
         keys: &keys,
         onion_signer: onion_signer.clone(),
-        signers: channel_signers(&keys, &wallet),
+        signers,
         logger: &logger,
         updates: &on_chain.updates,
         broadcaster: &on_chain.ldk_broadcaster,
@@ -141,7 +142,7 @@ pub(super) fn assemble(
     })
 }
 
-fn channel_signers(keys: &Arc<KeysManager>, wallet: &Arc<Wallet>) -> Arc<ldk::SignerProvider> {
+fn channel_signers(keys: &Arc<KeysManager>, wallet: &Arc<Wallet>) -> Arc<ChannelSigners> {
     Arc::new(ChannelSigners {
         keys: keys.clone(),
         wallet: wallet.clone(),
@@ -195,7 +196,7 @@ struct Monitoring {
 fn monitoring(
     store: &Arc<Store>,
     bitcoind: &Arc<Bitcoind>,
-    keys: &Arc<KeysManager>,
+    signers: &Arc<ChannelSigners>,
     fees: &Arc<ldk::FeeEstimator>,
     logger: &Arc<LdkLogger>,
 ) -> Result<Monitoring, StartError> {
@@ -222,7 +223,8 @@ fn monitoring(
     });
     let updates = Arc::new(Updates::new(monitors.clone()));
     let stored_monitors = MonitorReader {
-        keys: keys.clone(),
+        keys: signers.keys.clone(),
+        signers: signers.clone(),
         broadcaster: ldk_broadcaster.clone(),
         fees: fees.clone(),
         logger: logger.clone(),

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use lightning::ln::channelmanager::AChannelManager;
-use lightning::sign::InMemorySigner;
 
 use crate::ldk::{
-    Broadcaster, ChainWatch, ChannelManager, FeeEstimator, KeysManager, MessageRouter, NodeSigner,
-    Router, SignerProvider,
+    Broadcaster, ChainWatch, ChannelManager, ChannelSigner, FeeEstimator, KeysManager,
+    MessageRouter, NodeSigner, Router, SignerProvider,
 };
 use crate::logging::ldk::LdkLogger;
 use crate::storage::Store;
@@ -33,7 +32,7 @@ impl AChannelManager for UnpersistedManager {
     type ES = Arc<KeysManager>;
     type NodeSigner = NodeSigner;
     type NS = Arc<NodeSigner>;
-    type Signer = InMemorySigner;
+    type Signer = ChannelSigner;
     type SignerProvider = SignerProvider;
     type SP = Arc<SignerProvider>;
     type FeeEstimator = FeeEstimator;

@@ -14,9 +14,8 @@ use lightning::chain::channelmonitor::{ChannelMonitorUpdate, MonitorEvent};
 use lightning::chain::transaction::OutPoint;
 use lightning::chain::{ChannelMonitorUpdateStatus, Watch};
 use lightning::ln::types::ChannelId;
-use lightning::sign::InMemorySigner;
 
-use crate::ldk::{ChainMonitor, ChannelMonitor};
+use crate::ldk::{ChainMonitor, ChannelMonitor, ChannelSigner};
 use crate::sync::lock;
 
 /// Highest update id of a monitor that LDK may archive immediately: its channel saw nothing but the close,
@@ -81,7 +80,7 @@ impl Updates {
     }
 }
 
-impl Watch<InMemorySigner> for Updates {
+impl Watch<ChannelSigner> for Updates {
     fn watch_channel(
         &self,
         channel_id: ChannelId,
@@ -131,7 +130,7 @@ mod tests {
     use lightning::util::ser::{ReadableArgs, Writeable};
 
     use super::*;
-    use crate::channels::test_node::{TestNode, two_nodes};
+    use crate::channels::test_node::{TestNode, TestSigners, two_nodes};
 
     #[tokio::test]
     async fn monitors_with_pending_updates_are_not_archived() {
@@ -161,8 +160,9 @@ mod tests {
         let again = {
             let monitor = alice.monitors.get_monitor(channel_id).unwrap();
             let bytes = monitor.encode();
-            let keys = KeysManager::new(&[1; 32], 1, 1, true);
-            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], (&keys, &keys))
+            let keys = Arc::new(KeysManager::new(&[1; 32], 1, 1, true));
+            let args = (&*keys, &TestSigners(keys.clone()));
+            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], args)
                 .unwrap()
                 .1
         };

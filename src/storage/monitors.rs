@@ -6,7 +6,7 @@ use lightning::chain::ChannelMonitorUpdateStatus;
 use lightning::chain::chainmonitor::Persist;
 use lightning::chain::channelmonitor::ChannelMonitorUpdate;
 use lightning::ln::types::ChannelId;
-use lightning::sign::InMemorySigner;
+use lightning::sign::SignerProvider;
 use lightning::util::persist::MonitorName;
 use lightning::util::ser::{Readable, ReadableArgs};
 use rusqlite::params;
@@ -14,7 +14,7 @@ use rusqlite::params;
 use super::monitor_write::MonitorWrite;
 use super::sql::signed;
 use super::{StorageError, Store};
-use crate::ldk::{Broadcaster, ChannelMonitor, FeeEstimator, KeysManager};
+use crate::ldk::{Broadcaster, ChannelMonitor, ChannelSigner, FeeEstimator, KeysManager};
 use crate::logging::ldk::LdkLogger;
 
 /// After this many updates the full monitor is written and its updates are deleted: an update takes
@@ -28,7 +28,7 @@ const UPDATES_PER_MONITOR: u64 = 100;
 /// update in the manager and holds back the messages that depend on it.
 pub struct MonitorStore(pub Arc<Store>);
 
-impl Persist<InMemorySigner> for MonitorStore {
+impl Persist<ChannelSigner> for MonitorStore {
     fn persist_new_channel(
         &self,
         name: MonitorName,
@@ -73,14 +73,15 @@ impl Persist<InMemorySigner> for MonitorStore {
 }
 
 /// The dependencies needed to decode a stored monitor and apply its updates.
-pub struct MonitorReader {
+pub struct MonitorReader<S> {
     pub keys: Arc<KeysManager>,
+    pub signers: Arc<S>,
     pub broadcaster: Arc<Broadcaster>,
     pub fees: Arc<FeeEstimator>,
     pub logger: Arc<LdkLogger>,
 }
 
-impl MonitorReader {
+impl<S: SignerProvider<EcdsaSigner = ChannelSigner>> MonitorReader<S> {
     /// Reads all monitors and applies their stored updates.
     ///
     /// # Errors
@@ -101,14 +102,14 @@ impl MonitorReader {
         &self,
         store: &Store,
         name: &str,
+    pub signers: Arc<S>,
         bytes: &[u8],
     ) -> Result<ChannelMonitor, StorageError> {
         let damaged =
             |what: String| StorageError::Damaged(format!("channel monitor {name}: {what}"));
-        let keys = &*self.keys;
-        let (_, monitor) =
-            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], (keys, keys))
-                .map_err(|error| damaged(error.to_string()))?;
+        let args = (&*self.keys, &*self.signers);
+        let (_, monitor) = <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], args)
+            .map_err(|error| damaged(error.to_string()))?;
         for bytes in later_updates(store, name, monitor.get_latest_update_id())? {
             let update = ChannelMonitorUpdate::read(&mut &bytes[..])
                 .map_err(|error| damaged(error.to_string()))?;

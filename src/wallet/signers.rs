@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bitcoin::ScriptBuf;
 use lightning::ln::script::ShutdownScript;
-use lightning::sign::{InMemorySigner, SignerProvider};
+use lightning::sign::SignerProvider;
 
 use super::Wallet;
-use crate::ldk::KeysManager;
+use crate::ldk::{ChannelSigner, KeysManager};
 
 /// The signer provider of the channel manager.
 pub struct ChannelSigners {
@@ -22,14 +22,14 @@ pub struct ChannelSigners {
 }
 
 impl SignerProvider for ChannelSigners {
-    type EcdsaSigner = InMemorySigner;
+    type EcdsaSigner = ChannelSigner;
 
     fn generate_channel_keys_id(&self, inbound: bool, user_channel_id: u128) -> [u8; 32] {
         self.keys.generate_channel_keys_id(inbound, user_channel_id)
     }
 
-    fn derive_channel_signer(&self, channel_keys_id: [u8; 32]) -> InMemorySigner {
-        self.keys.derive_channel_signer(channel_keys_id)
+    fn derive_channel_signer(&self, channel_keys_id: [u8; 32]) -> ChannelSigner {
+        self.keys.derive_channel_signer(channel_keys_id).into()
     }
 
     /// The script for claims after a force close. LDK requests one for every new channel, so this returns an

@@ -14,8 +14,9 @@ use lightning::chain::ChannelMonitorUpdateStatus;
 use lightning::chain::chaininterface::BroadcasterInterface;
 use lightning::chain::chainmonitor::Persist;
 use lightning::chain::channelmonitor::ChannelMonitorUpdate;
+use lightning::ln::script::ShutdownScript;
 use lightning::ln::types::ChannelId;
-use lightning::sign::InMemorySigner;
+use lightning::sign::SignerProvider;
 use lightning::util::persist::MonitorName;
 
 use crate::channels::closed::{ClosedChannel, ClosedChannels};
@@ -24,7 +25,7 @@ use crate::channels::forwards::{Forward, Forwards};
 use crate::channels::funding_spends::FundingSpends;
 use crate::channels::inbound::KnownPeers;
 use crate::channels::open::{FundingFee, FundingWallet};
-use crate::ldk::ChannelMonitor;
+use crate::ldk::{ChannelMonitor, ChannelSigner, KeysManager};
 use crate::peers::connection::HoldCommits;
 use crate::peers::{AddressBook, address_book};
 
@@ -60,9 +61,32 @@ impl KnownPeers for Addresses {
     }
 }
 
+/// The signers of [`KeysManager`], as ampd uses them.
+pub(crate) struct TestSigners(pub Arc<KeysManager>);
+
+impl SignerProvider for TestSigners {
+    type EcdsaSigner = ChannelSigner;
+
+    fn generate_channel_keys_id(&self, inbound: bool, user_channel_id: u128) -> [u8; 32] {
+        self.0.generate_channel_keys_id(inbound, user_channel_id)
+    }
+
+    fn derive_channel_signer(&self, channel_keys_id: [u8; 32]) -> ChannelSigner {
+        self.0.derive_channel_signer(channel_keys_id).into()
+    }
+
+    fn get_destination_script(&self, channel_keys_id: [u8; 32]) -> Result<ScriptBuf, ()> {
+        self.0.get_destination_script(channel_keys_id)
+    }
+
+    fn get_shutdown_scriptpubkey(&self) -> Result<ShutdownScript, ()> {
+        self.0.get_shutdown_scriptpubkey()
+    }
+}
+
 pub(super) struct NoDisk;
 
-impl Persist<InMemorySigner> for NoDisk {
+impl Persist<ChannelSigner> for NoDisk {
     fn persist_new_channel(
         &self,
         _: MonitorName,
