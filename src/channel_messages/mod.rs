@@ -7,7 +7,7 @@
 //! * lnd's "internal error" ends the connection instead of the channel (`is_passing`);
 //! * no fee proposed for a cooperative close makes LDK force-close (`ClosingFees`);
 //! * early `announcement_signatures` are deferred (`EarlySignatures`);
-//! * `funding_signed` waits until the channel is on disk (`FundingSigned`);
+//! * `funding_signed` and `closing_signed` wait until their channel's state is on disk (`HeldMessages`);
 //! * peer storage is handled outside LDK ([`PeerBlobs`]);
 //! * splicing is not advertised, since LDK rejects every splice that a peer proposes.
 //!
@@ -15,7 +15,7 @@
 
 mod closing_fees;
 mod early_signatures;
-mod funding_signed;
+mod held_messages;
 mod peer_blobs;
 
 use std::ops::Deref;
@@ -31,13 +31,13 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 
 use self::closing_fees::{Answer, ClosingFees, FindTerms};
 use self::early_signatures::EarlySignatures;
-use self::funding_signed::FundingSigned;
+use self::held_messages::HeldMessages;
 use crate::logging::cut;
 use crate::logging::ldk::message_of;
 use crate::sync::lock;
 
 pub use self::closing_fees::ClosingTerms;
-pub use self::funding_signed::{Commits, OnDisk};
+pub use self::held_messages::{Commits, OnDisk};
 pub use self::peer_blobs::PeerBlobs;
 
 /// The maximum length in bytes of a peer's error text passed to LDK. Known implementations send one
@@ -53,7 +53,7 @@ pub struct ChannelMessages<H: Deref> {
     closing_fees: Mutex<ClosingFees>,
     find_terms: Box<FindTerms>,
     early_signatures: Mutex<EarlySignatures>,
-    funding_signed: Mutex<FundingSigned>,
+    held_messages: Mutex<HeldMessages>,
     channels_with: Box<ChannelsWith>,
     peer_blobs: Option<Arc<dyn PeerBlobs>>,
     /// Messages sent before LDK's.
@@ -74,7 +74,7 @@ where
             closing_fees: Mutex::default(),
             find_terms: Box::new(|_, _| None),
             early_signatures: Mutex::default(),
-            funding_signed: Mutex::default(),
+            held_messages: Mutex::default(),
             channels_with: Box::new(|_| Vec::new()),
             peer_blobs: None,
             first: Mutex::default(),
@@ -112,10 +112,10 @@ where
         self
     }
 
-    /// Sets the database whose commits `funding_signed` waits for; by default it does not wait.
+    /// Sets the database whose commits [`HeldMessages`] wait for; by default they do not wait.
     #[must_use]
     pub fn committing_by(mut self, commits: Arc<dyn Commits>) -> Self {
-        self.funding_signed = Mutex::new(FundingSigned::waiting_for(commits));
+        self.held_messages = Mutex::new(HeldMessages::waiting_for(commits));
         self
     }
 
@@ -130,7 +130,7 @@ where
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.closing_fees().forget_channel(channel_id);
         self.early_signatures().forget_channel(channel_id);
-        self.funding_signed().forget_channel(channel_id);
+        self.held_messages().forget_channel(channel_id);
     }
 
     fn closing_fees(&self) -> MutexGuard<'_, ClosingFees> {
@@ -141,8 +141,8 @@ where
         lock(&self.early_signatures)
     }
 
-    fn funding_signed(&self) -> MutexGuard<'_, FundingSigned> {
-        lock(&self.funding_signed)
+    fn held_messages(&self) -> MutexGuard<'_, HeldMessages> {
+        lock(&self.held_messages)
     }
 
     /// Passes the channel's deferred signatures to LDK if it can handle them now.
@@ -220,8 +220,8 @@ where
         }
         // Taken after LDK's messages: whatever was queued here before LDK created one precedes it.
         let mut events = std::mem::take(&mut *self.first());
-        self.funding_signed().hold_back(&mut ldks);
-        events.append(&mut self.funding_signed().due());
+        self.held_messages().hold_back(&mut ldks);
+        events.append(&mut self.held_messages().due());
         events.append(&mut ldks);
         events.append(&mut self.own());
         events
@@ -230,7 +230,7 @@ where
     fn peer_disconnected(&self, peer: PublicKey) {
         self.closing_fees().forget_peer(&peer);
         self.early_signatures().forget_peer(&peer);
-        self.funding_signed().forget_peer(&peer);
+        self.held_messages().forget_peer(&peer);
         self.cancel_retrieval(&peer);
         if let Some(blobs) = &self.peer_blobs {
             blobs.disconnected(&peer);

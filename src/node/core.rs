@@ -31,7 +31,7 @@ use crate::ldk::{
 };
 use crate::logging::ldk::LdkLogger;
 use crate::routing::graph;
-use crate::storage::monitors::{MonitorReader, MonitorStore};
+use crate::storage::monitors::{MonitorReader, MonitorStore, Unwaited};
 use crate::storage::{DirectoryLock, StorageError, Store};
 use crate::wallet::{ChannelSigners, Wallet};
 use ldk_amp::EnvelopeKey;
@@ -207,21 +207,25 @@ fn monitoring(
     let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
     let gate = Arc::new(gate);
     let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
+    let unwaited = Arc::new(Unwaited::default());
     let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
         None,
         ldk_broadcaster.clone(),
         logger.clone(),
         fees.clone(),
-        Arc::new(MonitorStore(store.clone())),
-        keys.clone(),
-        keys.get_peer_storage_key(),
+        Arc::new(MonitorStore {
+            store: store.clone(),
+            unwaited: unwaited.clone(),
+        }),
+        signers.keys.clone(),
+        signers.keys.get_peer_storage_key(),
     ));
     gate.prioritize_by(BroadcastPriorities {
         monitors: monitors.clone(),
         unfunded: unfunded.clone(),
         spends: spends.clone(),
     });
-    let updates = Arc::new(Updates::new(monitors.clone()));
+    let updates = Arc::new(Updates::new(monitors.clone(), unwaited));
     let stored_monitors = MonitorReader {
         keys: signers.keys.clone(),
         signers: signers.clone(),

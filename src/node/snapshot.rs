@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use lightning::io;
 use lightning::ln::types::ChannelId;
-use lightning::util::ser::Writeable;
+use lightning::util::ser::{Writeable, Writer};
 use tokio::sync::Notify;
 
 use crate::ldk::{ChainMonitor, ChannelManager};
@@ -17,14 +18,33 @@ pub(super) struct NodeSnapshot {
     pub(super) wake: Arc<Notify>,
 }
 
+/// The buffer of a snapshot. LDK locks the manager before it writes the first byte, and no monitor is updated
+/// until it has written the last one.
+struct Snapshot<'a, F> {
+    bytes: &'a mut Vec<u8>,
+    /// Called before the first byte.
+    cut: Option<F>,
+}
+
+impl<F: FnOnce()> Writer for Snapshot<'_, F> {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), io::Error> {
+        if let Some(cut) = self.cut.take() {
+            cut();
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 impl SnapshotSource for NodeSnapshot {
     /// Does not use `encode()`, which first walks the whole manager, under all its locks, just to
     /// compute the length.
     #[expect(clippy::expect_used, reason = "writing to a vector never fails")]
-    fn manager_snapshot(&self, bytes: &mut Vec<u8>) {
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>, cut: &mut dyn FnMut()) {
+        let cut = Some(cut);
         // Fails only if the writer does, and a vector does not.
         self.manager
-            .write(bytes)
+            .write(&mut Snapshot { bytes, cut })
             .expect("writing to a vector never fails");
     }
 

@@ -16,6 +16,7 @@ use lightning::chain::{ChannelMonitorUpdateStatus, Watch};
 use lightning::ln::types::ChannelId;
 
 use crate::ldk::{ChainMonitor, ChannelMonitor, ChannelSigner};
+use crate::storage::monitors::Unwaited;
 use crate::sync::lock;
 
 /// Highest update id of a monitor that LDK may archive immediately: its channel saw nothing but the close,
@@ -25,14 +26,16 @@ const FEW_UPDATES: u64 = 3;
 /// LDK's chain monitor as the manager sees it, with pending updates tracked.
 pub(super) struct Updates {
     monitors: Arc<ChainMonitor>,
+    unwaited: Arc<Unwaited>,
     /// The last update of each channel that the manager waits for.
     pending: Mutex<HashMap<ChannelId, u64>>,
 }
 
 impl Updates {
-    pub(super) fn new(monitors: Arc<ChainMonitor>) -> Self {
+    pub(super) fn new(monitors: Arc<ChainMonitor>, unwaited: Arc<Unwaited>) -> Self {
         Self {
             monitors,
+            unwaited,
             pending: Mutex::default(),
         }
     }
@@ -101,7 +104,14 @@ impl Watch<ChannelSigner> for Updates {
         update: &ChannelMonitorUpdate,
     ) -> ChannelMonitorUpdateStatus {
         self.begin(channel_id, update.update_id);
-        self.monitors.update_channel(channel_id, update)
+        let status = self.monitors.update_channel(channel_id, update);
+        if self.unwaited.take(&channel_id) {
+            // Fails only for an unknown channel.
+            let _ = self
+                .monitors
+                .channel_monitor_updated(channel_id, update.update_id);
+        }
+        status
     }
 
     /// The manager holds its consistency lock until it has processed the events, so its next snapshot
@@ -135,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn monitors_with_pending_updates_are_not_archived() {
         let node = TestNode::start(1).await;
-        let updates = Updates::new(node.monitors.clone());
+        let updates = Updates::new(node.monitors.clone(), Arc::default());
         let (open, closed) = (ChannelId([1; 32]), ChannelId([2; 32]));
         let all_open = HashSet::from([open]);
         assert!(updates.archive(&all_open));
@@ -155,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn rejected_monitor_does_not_block_archiving() {
         let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
-        let updates = Updates::new(alice.monitors.clone());
+        let updates = Updates::new(alice.monitors.clone(), Arc::default());
         let channel_id = alice.manager.list_channels()[0].channel_id;
         let again = {
             let monitor = alice.monitors.get_monitor(channel_id).unwrap();

@@ -1,6 +1,7 @@
 //! Channel monitors: implements LDK's `Persist` and reads the monitors back at startup.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use lightning::chain::ChannelMonitorUpdateStatus;
 use lightning::chain::chainmonitor::Persist;
@@ -12,10 +13,12 @@ use lightning::util::ser::{Readable, ReadableArgs};
 use rusqlite::params;
 
 use super::monitor_write::MonitorWrite;
+use super::monitor_write::reveals_secret_only;
 use super::sql::signed;
 use super::{StorageError, Store};
 use crate::ldk::{Broadcaster, ChannelMonitor, ChannelSigner, FeeEstimator, KeysManager};
 use crate::logging::ldk::LdkLogger;
+use crate::sync::lock;
 
 /// After this many updates the full monitor is written and its updates are deleted: an update takes
 /// about 500 bytes, a monitor up to 200 kB, and the next start applies the remaining updates.
@@ -26,7 +29,22 @@ const UPDATES_PER_MONITOR: u64 = 100;
 ///
 /// Every write is queued and stays `InProgress` until the writer's commit. Until then LDK keeps the
 /// update in the manager and holds back the messages that depend on it.
-pub struct MonitorStore(pub Arc<Store>);
+pub struct MonitorStore {
+    pub store: Arc<Store>,
+    pub unwaited: Arc<Unwaited>,
+}
+
+/// The channels whose last monitor update nothing waits for, as it consists of nothing but the secret that
+/// the peer's `revoke_and_ack` revealed. The node completes such updates at once.
+#[derive(Default)]
+pub struct Unwaited(Mutex<HashSet<ChannelId>>);
+
+impl Unwaited {
+    /// Returns whether this is such a channel, and removes it.
+    pub fn take(&self, channel_id: &ChannelId) -> bool {
+        lock(&self.0).remove(channel_id)
+    }
+}
 
 impl Persist<ChannelSigner> for MonitorStore {
     fn persist_new_channel(
@@ -34,7 +52,7 @@ impl Persist<ChannelSigner> for MonitorStore {
         name: MonitorName,
         monitor: &ChannelMonitor,
     ) -> ChannelMonitorUpdateStatus {
-        self.0.submit_monitor(MonitorWrite::whole(
+        self.store.submit_monitor(MonitorWrite::whole(
             name,
             monitor,
             Some(monitor.channel_id()),
@@ -49,14 +67,22 @@ impl Persist<ChannelSigner> for MonitorStore {
         monitor: &ChannelMonitor,
     ) -> ChannelMonitorUpdateStatus {
         let channel_id = monitor.channel_id();
-        self.0.submit_monitor(match update {
+        let is_unwaited = update.is_some_and(reveals_secret_only);
+        self.store.submit_monitor(match update {
             Some(update) if update.update_id % UPDATES_PER_MONITOR != 0 => {
-                MonitorWrite::update(name, update, channel_id)
+                let awaited_by = (!is_unwaited).then_some(channel_id);
+                MonitorWrite::update(name, update, awaited_by)
             }
-            Some(_) => MonitorWrite::whole(name, monitor, Some(channel_id)),
+            Some(_) => {
+                let awaited_by = (!is_unwaited).then_some(channel_id);
+                MonitorWrite::whole(name, monitor, awaited_by)
+            }
             // A new block, or an update that the monitor refused: LDK waits for neither.
             None => MonitorWrite::whole(name, monitor, None),
         });
+        if is_unwaited {
+            lock(&self.unwaited.0).insert(channel_id);
+        }
         ChannelMonitorUpdateStatus::InProgress
     }
 
@@ -65,7 +91,7 @@ impl Persist<ChannelSigner> for MonitorStore {
             MonitorName::V1Channel(funding) => ChannelId::v1_from_funding_outpoint(funding),
             MonitorName::V2Channel(channel_id) => channel_id,
         };
-        self.0.submit_monitor(MonitorWrite::Archive {
+        self.store.submit_monitor(MonitorWrite::Archive {
             name: name.to_string(),
             channel_id,
         });
@@ -102,7 +128,6 @@ impl<S: SignerProvider<EcdsaSigner = ChannelSigner>> MonitorReader<S> {
         &self,
         store: &Store,
         name: &str,
-    pub signers: Arc<S>,
         bytes: &[u8],
     ) -> Result<ChannelMonitor, StorageError> {
         let damaged =
@@ -153,13 +178,13 @@ mod tests {
                 name: name(),
                 bytes: vec![7; 100],
                 update_id: 0,
-                completes: None,
+                awaited_by: None,
             });
             store.submit_monitor(MonitorWrite::Update {
                 name: name(),
                 bytes: vec![7; 10],
                 update_id: 1,
-                channel_id,
+                awaited_by: Some(channel_id),
             });
             store.submit_monitor(MonitorWrite::Archive {
                 name: name(),

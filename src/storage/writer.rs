@@ -1,14 +1,15 @@
 //! The writer thread: commits everything that is queued in one transaction, then notifies waiters.
 //!
 //! A commit is a consistent snapshot of the node because of the order in which a batch is filled:
-//! 1. the pending monitor updates,
-//! 2. then a snapshot of the channel manager, which includes all of them,
+//! 1. a snapshot of the channel manager,
+//! 2. the monitor updates that were pending when LDK stood still for the snapshot: those that it includes,
 //! 3. then the pending rows and values, which cover every event that the manager no longer replays.
 //!
-//! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
-//! are never behind the manager. Urgent changes are not delayed by a timer: a batch is as large as
-//! the load, and the next one is filled while the current one is synced. Only changes that nothing
-//! waits for are held back, to share a commit with later ones (`MAX_COMMIT_DELAY`).
+//! So on disk the manager is never behind a monitor (LDK would force-close the channel) nor ahead of one
+//! (LDK would refuse to start), and our rows are never behind the manager. Urgent changes are not delayed
+//! by a timer: a batch is as large as the load, and the next one is filled while the current one is synced.
+//! Only changes that nothing waits for are held back, to share a commit with later ones
+//! (`MAX_COMMIT_DELAY`).
 //!
 //! If a commit fails, no waiter is notified and the same batch is retried: LDK sends no message
 //! before its monitor update is complete, so channels pause and no funds move. If the commit can
@@ -69,8 +70,10 @@ pub enum Health {
 
 /// Interface of the writer to the running node.
 pub trait SnapshotSource: Send + Sync {
-    /// Appends the encoded channel manager to an empty buffer, which has the capacity of earlier ones.
-    fn manager_snapshot(&self, bytes: &mut Vec<u8>);
+    /// Appends the encoded channel manager to an empty buffer, which has the capacity of earlier ones. Calls
+    /// `cut` once while LDK stands still: the snapshot includes the monitor updates that were queued before,
+    /// and no others.
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>, cut: &mut dyn FnMut());
     /// Reports monitor updates that are on disk, so that LDK can complete them.
     fn monitors_written(&self, updates: &[(ChannelId, u64)]);
 }

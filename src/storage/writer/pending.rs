@@ -79,6 +79,10 @@ impl Pending {
         self.urgent_since.get_or_insert_with(Instant::now);
     }
 
+    pub(super) fn note_deferred(&mut self) {
+        self.deferred_since.get_or_insert_with(Instant::now);
+    }
+
     /// Returns the time until the next batch is due: zero if it is due now, `None` if nothing is
     /// pending.
     pub(super) fn due_in(&self) -> Option<Duration> {

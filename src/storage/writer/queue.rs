@@ -91,7 +91,7 @@ impl Queue {
     /// Like [`Queue::submit`], but the change may be held back for [`MAX_COMMIT_DELAY`].
     pub(in crate::storage) fn submit_deferred(&self, change: Box<dyn Change>) -> Ticket {
         let mut pending = self.lock();
-        pending.deferred_since.get_or_insert_with(Instant::now);
+        pending.note_deferred();
         let ticket = pending.push(change);
         drop(pending);
         self.filled.notify_one();
@@ -100,7 +100,10 @@ impl Queue {
 
     pub(in crate::storage) fn submit_monitor(&self, write: MonitorWrite) {
         let mut pending = self.lock();
-        pending.note_urgent();
+        match write.is_urgent() {
+            true => pending.note_urgent(),
+            false => pending.note_deferred(),
+        }
         pending.monitors.push(write);
         drop(pending);
         self.filled.notify_one();
@@ -117,7 +120,7 @@ impl Queue {
     pub(in crate::storage) fn manager_changed(&self) {
         let mut pending = self.lock();
         pending.manager = true;
-        pending.deferred_since.get_or_insert_with(Instant::now);
+        pending.note_deferred();
         drop(pending);
         self.filled.notify_one();
     }
@@ -142,7 +145,7 @@ impl Queue {
     pub(in crate::storage) fn submit_value(&self, write: KvWrite) {
         let mut pending = self.lock();
         pending.values.insert(write.name.clone(), write);
-        pending.deferred_since.get_or_insert_with(Instant::now);
+        pending.note_deferred();
         drop(pending);
         self.filled.notify_one();
     }
@@ -220,23 +223,35 @@ impl Queue {
             return None;
         }
         let stopping = pending.stopping;
-        let monitors = std::mem::take(&mut pending.monitors);
         let barrier_waits = pending.take_barrier();
         let barrier = Barrier(pending.taken_barrier);
-        let manager_changed = std::mem::take(&mut pending.manager) || barrier_waits;
+        let manager_changed =
+            std::mem::take(&mut pending.manager) || barrier_waits || !pending.monitors.is_empty();
         pending.urgent_since = None;
         pending.soon_since = None;
         pending.deferred_since = None;
         // Not locked during the snapshot: LDK may be queueing a monitor update in a call that the
         // snapshot waits for.
         drop(pending);
-        let source = self
-            .source
-            .get()
-            .filter(|_| manager_changed || !monitors.is_empty());
-        let manager = source.map(|source| log.write(|bytes| source.manager_snapshot(bytes)));
+        let mut monitors = Vec::new();
+        let mut cut = || monitors = self.take_monitors();
+        let manager = match self.source.get() {
+            Some(source) if manager_changed => {
+                Some(log.write(|bytes| source.manager_snapshot(bytes, &mut cut)))
+            }
+            // Updates that were queued a moment ago need a snapshot.
+            Some(_) => None,
+            None => {
+                cut();
+                None
+            }
+        };
         let batch = self.fill(monitors, manager, barrier);
         (!(stopping && batch.is_empty() && !barrier_waits)).then_some(batch)
+    }
+
+    fn take_monitors(&self) -> Vec<MonitorWrite> {
+        std::mem::take(&mut self.lock().monitors)
     }
 
     /// Performs step 3 of filling a batch (see the module documentation).
@@ -253,7 +268,7 @@ impl Queue {
             pending.urgent_since = None;
         }
         let values = std::mem::take(&mut pending.values).into_values().collect();
-        if !pending.manager {
+        if !pending.manager && pending.monitors.is_empty() {
             pending.deferred_since = None;
         }
         let batch = Batch {

@@ -181,7 +181,7 @@ fn closing_leaves_only_the_database_file() {
 struct Broken;
 
 impl SnapshotSource for Broken {
-    fn manager_snapshot(&self, _: &mut Vec<u8>) {
+    fn manager_snapshot(&self, _: &mut Vec<u8>, _: &mut dyn FnMut()) {
         panic!("no snapshot (this panic is part of a test)")
     }
 

@@ -54,7 +54,8 @@ struct Manager {
 }
 
 impl SnapshotSource for Manager {
-    fn manager_snapshot(&self, bytes: &mut Vec<u8>) {
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>, cut: &mut dyn FnMut()) {
+        cut();
         bytes.push(7);
     }
 

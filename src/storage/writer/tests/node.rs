@@ -71,6 +71,10 @@ impl Image {
                 monitor <= manager,
                 "LDK would force-close the channel: {self:?}"
             );
+            assert!(
+                monitor >= manager,
+                "LDK would not start, if it does not wait for the update: {self:?}"
+            );
         }
         assert!(self.forgotten <= self.rows, "an event is lost: {self:?}");
     }
@@ -137,7 +141,7 @@ impl FakeNode {
             name: channel.to_string(),
             bytes: vec![7; 100],
             update_id: state.monitors[channel],
-            channel_id: channel_id(channel),
+            awaited_by: Some(channel_id(channel)),
         });
         result
     }
@@ -198,8 +202,13 @@ pub(super) fn channel_id(channel: usize) -> ChannelId {
 }
 
 impl SnapshotSource for FakeNode {
-    fn manager_snapshot(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.image().encode());
+    fn manager_snapshot(&self, bytes: &mut Vec<u8>, cut: &mut dyn FnMut()) {
+        // Let updates be queued between the writer's decision and the snapshot.
+        std::thread::yield_now();
+        let state = self.state.lock().unwrap();
+        cut();
+        bytes.extend(state.encode());
+        drop(state);
         // Let other threads run between the snapshot and the rest of the batch.
         std::thread::yield_now();
     }
