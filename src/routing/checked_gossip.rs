@@ -165,15 +165,23 @@ impl RoutingMessageHandler for CheckedGossip {
         Ok(is_relayed)
     }
 
+    /// Skips channels without an update: BOLT 7 forbids to announce them, but LDK does.
     fn get_next_channel_announcement(
         &self,
-        starting_point: u64,
+        mut starting_point: u64,
     ) -> Option<(
         ChannelAnnouncement,
         Option<ChannelUpdate>,
         Option<ChannelUpdate>,
     )> {
-        self.inner.get_next_channel_announcement(starting_point)
+        loop {
+            let next = self.inner.get_next_channel_announcement(starting_point)?;
+            let (announcement, update, reverse_update) = &next;
+            if update.is_some() || reverse_update.is_some() {
+                return Some(next);
+            }
+            starting_point = announcement.contents.short_channel_id.checked_add(1)?;
+        }
     }
 
     fn get_next_node_announcement(

@@ -342,6 +342,25 @@ async fn channels_far_above_the_tip_are_not_looked_up() {
 }
 
 #[tokio::test]
+async fn channels_without_an_update_are_not_announced_to_syncing_peers() {
+    let node = Node::with_channel();
+    node.announce(&public(7), &announcement(scid(0)));
+    node.announce(&public(7), &announcement(scid(1)));
+    for index in 0..2 {
+        until("the channel is accepted", || node.knows(scid(index))).await;
+    }
+    let announced = || {
+        let next = node.gossip.get_next_channel_announcement(0);
+        next.map(|(announcement, ..)| announcement.contents.short_channel_id)
+    };
+    assert_eq!(announced(), None);
+    let peer = Some(public(7));
+    let update = update(1, start());
+    assert!(node.gossip.handle_channel_update(peer, &update).is_ok());
+    assert_eq!(announced(), Some(scid(1)));
+}
+
+#[tokio::test]
 async fn relayed_updates_of_one_channel_are_limited() {
     let node = Node::with_channel();
     node.announce(&public(7), &announcement(scid(1)));
