@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lightning::events::EventsProvider;
 use lightning_background_processor::{
     GossipSync as BackgroundGossip, NO_LIQUIDITY_MANAGER, process_events_async_with_kv_store_sync,
 };
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::components::{Components, broadcast_commitment};
 use super::core::Core;
 use super::critical_tasks::TaskGroup;
+use super::events::EventHandler;
 use super::graph_persister::GraphPersister;
 use super::timer_ticks;
 use super::unfunded::Unfunded;
@@ -54,6 +56,7 @@ pub(super) fn spawn_background(
     let pump = Pump {
         manager: core.manager.clone(),
         peers: components.peer_manager.clone(),
+        events: components.events.clone(),
         wake: components.wake.clone(),
         forward_at_once: !config.forwarding.delay,
     };
@@ -131,13 +134,14 @@ fn background_processor(
     }
 }
 
-/// Processes HTLCs as soon as they are ready, and sends messages as soon as their commit completes.
+/// Processes HTLCs and their events as soon as they are ready, and sends messages as soon as their commit completes.
 ///
 /// LDK's own loop waits about 50 ms (log-normal) before it processes forwards and received HTLCs.
 /// The delay improves the privacy of forwards at the cost of latency; `forward-delay` enables it.
 struct Pump {
     manager: Arc<ChannelManager>,
     peers: Arc<PeerManager>,
+    events: Arc<EventHandler>,
     wake: Arc<Notify>,
     forward_at_once: bool,
 }
@@ -164,6 +168,9 @@ impl Pump {
             return false;
         }
         self.manager.process_pending_htlc_forwards();
+        // LDK's loop would handle them, too, when it wakes up.
+        self.manager
+            .process_pending_events(&|event| self.events.handle(event));
         self.peers.process_events();
         true
     }

@@ -65,7 +65,7 @@ pub(super) struct Components {
 impl Components {
     /// Builds the components. From this point on, commits include the channel manager.
     pub(super) fn build(config: &Config, core: &Core) -> Result<Self, StartError> {
-        let wake = Arc::new(Notify::new());
+        let wake = core.updates.wake().clone();
         attach_snapshots(core, &wake);
         let peer_storage = Arc::new(PeerStorage::open(
             core.store.clone(),

@@ -14,6 +14,7 @@ use lightning::chain::channelmonitor::{ChannelMonitorUpdate, MonitorEvent};
 use lightning::chain::transaction::OutPoint;
 use lightning::chain::{ChannelMonitorUpdateStatus, Watch};
 use lightning::ln::types::ChannelId;
+use tokio::sync::Notify;
 
 use crate::ldk::{ChainMonitor, ChannelMonitor, ChannelSigner};
 use crate::storage::monitors::Unwaited;
@@ -27,6 +28,7 @@ const FEW_UPDATES: u64 = 3;
 pub(super) struct Updates {
     monitors: Arc<ChainMonitor>,
     unwaited: Arc<Unwaited>,
+    wake: Arc<Notify>,
     /// The last update of each channel that the manager waits for.
     pending: Mutex<HashMap<ChannelId, u64>>,
 }
@@ -36,8 +38,15 @@ impl Updates {
         Self {
             monitors,
             unwaited,
+            wake: Arc::default(),
             pending: Mutex::default(),
         }
+    }
+
+    /// Notified when an update has completed at once, so that HTLCs may be ready to be processed. Everyone
+    /// who learns of such HTLCs otherwise notifies it, too.
+    pub(super) fn wake(&self) -> &Arc<Notify> {
+        &self.wake
     }
 
     /// Archives fully resolved monitors. `open` are the channels that the manager has. Returns false if
@@ -110,6 +119,7 @@ impl Watch<ChannelSigner> for Updates {
             let _ = self
                 .monitors
                 .channel_monitor_updated(channel_id, update.update_id);
+            self.wake.notify_one();
         }
         status
     }
