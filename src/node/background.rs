@@ -134,7 +134,8 @@ fn background_processor(
     }
 }
 
-/// Processes HTLCs and their events as soon as they are ready, and sends messages as soon as their commit completes.
+/// Processes HTLCs and their events as soon as they are ready, and sends messages as soon as their commit
+/// completes.
 ///
 /// LDK's own loop waits about 50 ms (log-normal) before it processes forwards and received HTLCs.
 /// The delay improves the privacy of forwards at the cost of latency; `forward-delay` enables it.
