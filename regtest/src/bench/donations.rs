@@ -16,14 +16,16 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::kinds::to_static_invoice;
-use super::pace::{self, Pace, RATE, STREAMS};
+use super::options::Options;
+use super::pace::{Pace, Paces, RATE, STREAMS};
+use super::progress::Progress;
+use super::report::Report;
+use super::time::ms;
 use super::{Bench, SETTLE_LIMIT, pair};
 use crate::api::Api;
 use crate::binaries::Binaries;
 use crate::wait::wait_for;
 
-/// Number of pairs of measurements.
-const ROUNDS: usize = 5;
 /// Connections opened concurrently.
 const CONCURRENT_OPENS: usize = 50;
 /// Open files of this process: the streams and its own.
@@ -34,31 +36,46 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const EVENT: &[u8] = b"event: payment";
 
 /// Alternates measurements without and with open pages, and prints both and their ratio.
-pub(super) async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
+pub(super) async fn run(binaries: Binaries, options: &Options, report: &mut Report) -> Result<()> {
     raise_file_limit()?;
     let bench = Bench::start_with(binaries, pair::AMPD, |payee| {
         payee.set("donations-listen", "127.0.0.1:0");
     });
     let bench = bench.await?;
-    bench.print_nodes().await?;
     let mut service = bench.payee.static_invoices.clone();
     let page = service.donation_page(DonationPageRequest {}).await?;
     let request = to_static_invoice(&page.into_inner().payment_request)?;
     // Excludes one-time costs: finding the route, opening database connections.
     pay_at(&bench.payer, &request, 2).await?;
-    pace::print_head();
-    let mut paces = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (paces, streams) in paces.iter_mut().zip([0, STREAMS]) {
-            let pace = measure(&bench, &request, seconds, streams).await?;
-            pace::print_line(streams, &pace);
-            paces.push(pace);
-        }
-    }
-    let [without, with] = paces.map(|paces| pace::median(&paces));
-    pace::print_slowdown(&without, &with);
+    let paces = alternate(&bench, &request, options).await?;
+    println!("\n{}", bench.title);
+    paces.print();
+    report.add("donations", &paces)?;
+    report.judge(paces.verdicts());
     bench.network.finish();
     Ok(())
+}
+
+async fn alternate(
+    bench: &Bench,
+    request: &SendPaymentRequest,
+    options: &Options,
+) -> Result<Paces> {
+    let (rounds, seconds) = (options.rounds(), options.seconds);
+    let mut progress = Progress::new(2 * rounds, Duration::from_secs(seconds));
+    let mut paces = Paces::default();
+    for round in 1..=rounds {
+        for streams in [0, STREAMS] {
+            progress.next(&format!("round {round} of {rounds}, {streams} open pages"));
+            let pace = measure(bench, request, seconds, streams).await?;
+            eprintln!("    p50 {:.1} ms, p99 {:.1} ms", pace.p50_ms, pace.p99_ms);
+            match streams {
+                0 => paces.without.push(pace),
+                _ => paces.with_open_pages.push(pace),
+            }
+        }
+    }
+    Ok(paces)
 }
 
 async fn measure(
@@ -124,9 +141,9 @@ async fn pay_at(payer: &Api, request: &SendPaymentRequest, seconds: u64) -> Resu
         latencies.get(index).copied().unwrap_or_default()
     };
     let pace = Pace {
-        rate: latencies.len() as f64 / elapsed.as_secs_f64(),
-        p50: percentile(50),
-        p99: percentile(99),
+        payments_per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
+        p50_ms: ms(percentile(50)),
+        p99_ms: ms(percentile(99)),
     };
     Ok((pace, count))
 }

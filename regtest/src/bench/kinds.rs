@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
+use serde::Serialize;
 use tonic::Code;
 
 use super::Bench;
@@ -15,13 +16,19 @@ use crate::api::{amp_to, bolt11};
 pub(super) const SHARD_MSAT: u64 = 1_000_000;
 /// Shards of a split payment.
 pub(super) const SHARDS: usize = 4;
+/// Maximum number of HTLCs that a channel carries in one direction (BOLT 2).
+pub(super) const MAX_HTLCS: usize = 483;
+/// An incomplete set holds all shards but the last; by default ampd holds at most 241 HTLCs of
+/// incomplete sets per channel.
+const MAX_SETS: usize = 241 / (SHARDS - 1);
 /// The TLV record that carries the preimage of a keysend payment.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
 /// Invoices created concurrently before measuring starts.
 const CONCURRENT_INVOICES: usize = 64;
 
 /// The kind of a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
     /// Each to its own BOLT 11 invoice
     Bolt11,
@@ -61,6 +68,14 @@ impl Kind {
         match self {
             Self::AmpShards => SHARDS,
             _ => 1,
+        }
+    }
+
+    /// The largest number of payments in flight.
+    pub(super) fn max_concurrency(self) -> usize {
+        match self {
+            Self::AmpShards => MAX_SETS,
+            _ => MAX_HTLCS,
         }
     }
 }

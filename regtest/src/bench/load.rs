@@ -12,8 +12,8 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 use tokio::task::JoinSet;
 
 use super::Bench;
-use super::kinds::{Kind, Requests};
-use super::meters::Reading;
+use super::kinds::Requests;
+use super::meters::{self, Reading};
 use crate::api::Api;
 
 /// Delay before retrying a payment that found the channel full.
@@ -24,7 +24,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Parameters of one line of the table.
 #[derive(Debug)]
 pub(super) struct Cell {
-    pub kind: Kind,
     pub at_a_time: usize,
     pub requests: Requests,
     pub limit: Limit,
@@ -40,7 +39,7 @@ pub(super) struct Limit {
 
 /// One payment.
 #[derive(Clone, Copy, Debug)]
-struct Sample {
+pub(super) struct Sample {
     latency: Duration,
     shards: usize,
     /// Number of attempts that found the channel full.
@@ -50,11 +49,9 @@ struct Sample {
 /// Result of a measurement with at least one payment.
 #[derive(Debug)]
 pub(super) struct Measured {
-    pub kind: Kind,
-    pub at_a_time: usize,
     pub elapsed: Duration,
-    /// Resources used by the nodes during the measurement: payer, payee.
-    pub used: [Reading; 2],
+    /// Resources that the nodes on the route used during the measurement, the payer first.
+    pub used: Vec<Reading>,
     samples: Vec<Sample>,
 }
 
@@ -69,11 +66,6 @@ impl Measured {
 
     pub(super) fn retries(&self) -> usize {
         self.samples.iter().map(|sample| sample.retries).sum()
-    }
-
-    /// Payments per second.
-    pub(super) fn rate(&self) -> f64 {
-        self.payments() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// The latency that `percent` of all payments do not exceed.
@@ -96,7 +88,7 @@ struct Work {
 
 /// Sends payments until a limit is reached.
 pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
-    let before = bench.meters.read().await?;
+    let before = meters::read(&bench.meters).await?;
     let start = Instant::now();
     let work = Arc::new(Work {
         payer: bench.payer.clone(),
@@ -115,12 +107,14 @@ pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
         samples.extend(done??);
     }
     let elapsed = start.elapsed();
-    let after = bench.meters.read().await?;
+    let after = meters::read(&bench.meters).await?;
     Ok(Measured {
-        kind: cell.kind,
-        at_a_time: cell.at_a_time,
         elapsed,
-        used: [after[0].since(before[0]), after[1].since(before[1])],
+        used: after
+            .into_iter()
+            .zip(before)
+            .map(|(after, before)| after.since(before))
+            .collect(),
         samples,
     })
 }
@@ -129,7 +123,7 @@ impl Work {
     async fn run(&self) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         while let Some(request) = self.next_request() {
-            samples.push(self.pay(request).await?);
+            samples.push(pay(&self.payer, &request).await?);
         }
         Ok(samples)
     }
@@ -143,39 +137,42 @@ impl Work {
         }
         self.requests.get(number)
     }
+}
 
-    /// Pays, retrying while the channel is full: an HTLC occupies its slot for one round trip
-    /// longer than its payment takes.
-    async fn pay(&self, request: SendPaymentRequest) -> Result<Sample> {
-        let request = SendPaymentRequest {
-            no_inflight_updates: true,
-            ..request
-        };
-        let start = Instant::now();
-        let mut retries = 0;
-        loop {
-            let payment = self.payer.pay(request.clone()).await?;
-            match (payment.status(), payment.failure_reason()) {
-                (PaymentStatus::Succeeded, _) => {
-                    return Ok(Sample {
-                        latency: start.elapsed(),
-                        shards: arrived(&payment),
-                        retries,
-                    });
-                }
-                (
-                    _,
-                    PaymentFailureReason::FailureReasonNoRoute
-                    | PaymentFailureReason::FailureReasonInsufficientBalance,
-                ) => retries += 1,
-                (_, reason) => bail!("a payment failed: {}", reason.as_str_name()),
+/// Pays, retrying while the channel is full: an HTLC occupies its slot for one round trip longer than
+/// its payment takes.
+///
+/// # Errors
+/// If the payment fails for another reason, or the channel remains full.
+pub(super) async fn pay(payer: &Api, request: &SendPaymentRequest) -> Result<Sample> {
+    let request = SendPaymentRequest {
+        no_inflight_updates: true,
+        ..request.clone()
+    };
+    let start = Instant::now();
+    let mut retries = 0;
+    loop {
+        let payment = payer.pay(request.clone()).await?;
+        match (payment.status(), payment.failure_reason()) {
+            (PaymentStatus::Succeeded, _) => {
+                return Ok(Sample {
+                    latency: start.elapsed(),
+                    shards: arrived(&payment),
+                    retries,
+                });
             }
-            ensure!(
-                start.elapsed() < RETRY_TIMEOUT,
-                "the channel was still full after {retries} attempts"
-            );
-            tokio::time::sleep(RETRY_DELAY).await;
+            (
+                _,
+                PaymentFailureReason::FailureReasonNoRoute
+                | PaymentFailureReason::FailureReasonInsufficientBalance,
+            ) => retries += 1,
+            (_, reason) => bail!("a payment failed: {}", reason.as_str_name()),
         }
+        ensure!(
+            start.elapsed() < RETRY_TIMEOUT,
+            "the channel was still full after {retries} attempts"
+        );
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 

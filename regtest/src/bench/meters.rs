@@ -14,10 +14,6 @@ const MANAGER_BYTES: &str = "ampd_manager_bytes_written_total";
 /// USER_HZ, the unit of `/proc/<pid>/stat`, is 10 ms on every Linux, whatever the kernel's own HZ.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Meters of both nodes: payer, payee.
-#[derive(Clone, Copy, Debug)]
-pub struct Meters(pub [Meter; 2]);
-
 /// The sources for the readings of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
@@ -48,12 +44,16 @@ impl Reading {
     }
 }
 
-impl Meters {
-    /// Reads both nodes.
-    pub async fn read(&self) -> Result<[Reading; 2]> {
-        let [payer, payee] = self.0;
-        Ok([payer.read().await?, payee.read().await?])
+/// Reads all of them.
+///
+/// # Errors
+/// If a process has ended or does not answer.
+pub async fn read(meters: &[Meter]) -> Result<Vec<Reading>> {
+    let mut readings = Vec::new();
+    for meter in meters {
+        readings.push(meter.read().await?);
     }
+    Ok(readings)
 }
 
 impl Meter {
@@ -72,7 +72,12 @@ impl Meter {
 }
 
 fn value(page: &str, metric: &str) -> Result<u64> {
-    let value = page.lines().find_map(|line| line.strip_prefix(metric));
+    let value = |line: &str| {
+        line.strip_prefix(metric)?
+            .strip_prefix(' ')
+            .map(str::to_owned)
+    };
+    let value = page.lines().find_map(value);
     let value = value.with_context(|| format!("the metrics page has no {metric}"))?;
     Ok(value.trim().parse()?)
 }
@@ -108,6 +113,13 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn metric_is_found_by_its_whole_name() {
+        let page = "# TYPE bytes gauge\nbytes_total 7\nbytes 5\n";
+        assert_eq!(value(page, "bytes").unwrap(), 5);
+        assert!(value(page, "byte").is_err());
+    }
 
     #[test]
     fn cpu_time_of_this_process_increases() {

@@ -30,16 +30,20 @@ pub(super) const MIXED: [Pair; 2] = [
     },
 ];
 
-impl Pair {
-    /// Display name, from the versions that payer and payee report in GetInfo.
-    pub(super) fn title(self, versions: &[String; 2]) -> String {
-        let payer = program(self.payer, &versions[0]);
-        let payee = program(self.payee, &versions[1]);
-        format!("{payer} pays {payee}")
+/// Describes who pays whom: `programs` are those on the route, the payer first.
+pub(super) fn title(programs: &[String]) -> String {
+    match programs {
+        [] => String::new(),
+        [payer, between @ .., payee] if !between.is_empty() => {
+            format!("{payer} pays {payee} through {}", between.join(" and "))
+        }
+        [payer, .., payee] => format!("{payer} pays {payee}"),
+        [alone] => alone.clone(),
     }
 }
 
-fn program(software: Software, version: &str) -> String {
+/// Name and version of a program, from the version that it reports in GetInfo.
+pub(super) fn program(software: Software, version: &str) -> String {
     let mut words = version.split(' ');
     match software {
         // ampd reports the lnd version it is compatible with before its own.
@@ -56,8 +60,15 @@ mod tests {
 
     #[test]
     fn title_includes_the_version_of_each_program() {
-        let versions = ["0.21.2-beta ampd/0.1.0", "0.21.2-beta commit=v0.21.2-beta"];
-        let title = MIXED[0].title(&versions.map(str::to_owned));
-        assert_eq!(title, "ampd/0.1.0 pays lnd/0.21.2-beta");
+        let ampd = program(Software::Ampd, "0.21.2-beta ampd/0.1.0");
+        let lnd = program(Software::Lnd, "0.21.2-beta commit=v0.21.2-beta");
+        let title = |programs: [&String; 2]| title(&programs.map(String::clone));
+        assert_eq!(title([&ampd, &lnd]), "ampd/0.1.0 pays lnd/0.21.2-beta");
+    }
+
+    #[test]
+    fn title_includes_the_nodes_between() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(title(&names), "a pays c through b");
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use super::Bench;
-use super::meters::{Meter, Meters};
-use super::pair::Pair;
+use super::meters::Meter;
+use super::pair::{self, Pair};
+use super::{Bench, disk};
 use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
 use crate::node::{Node, Software};
@@ -40,15 +40,30 @@ impl Bench {
         network.add(vec![payer, payee]).await?;
         let plan = ChannelPlan::new("payer", "payee", CAPACITY_SAT).push(CAPACITY_SAT / 2);
         network.open(&[plan]).await?;
-        let meter = |name, metrics_port| -> Result<Meter> {
-            Ok(Meter {
-                metrics_port,
-                pid: network[name].pid()?,
-            })
-        };
-        let meters = Meters([meter("payer", payer_port)?, meter("payee", payee_port)?]);
-        Ok(Self {
+        Self::on(
+            network,
             pair,
+            &[("payer", payer_port), ("payee", payee_port)],
+        )
+        .await
+    }
+
+    /// The bench of running nodes: those on the route, the payer first, with the ports of their metrics
+    /// pages.
+    async fn on(network: Network, pair: Pair, route: &[(&str, Option<u16>)]) -> Result<Self> {
+        let (mut versions, mut meters) = (Vec::new(), Vec::new());
+        for (name, metrics_port) in route {
+            let node = &network[*name];
+            let version = node.api()?.info().await?.version;
+            versions.push(pair::program(node.software(), &version));
+            let (metrics_port, pid) = (*metrics_port, node.pid()?);
+            meters.push(Meter { metrics_port, pid });
+        }
+        Ok(Self {
+            title: pair::title(&versions),
+            versions,
+            pair,
+            sync_p50: disk::sync_p50(network["payer"].dir())?,
             payer: network["payer"].api()?,
             payee: network["payee"].api()?,
             payee_key: network["payee"].key().to_owned(),

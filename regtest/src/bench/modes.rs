@@ -1,0 +1,89 @@
+//! What the benchmark can measure instead of two ampd with one channel.
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
+
+use crate::binaries::LndBinaries;
+
+/// The options of which one may be chosen.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "mode", multiple = false)]
+#[command(next_help_heading = "Modes (at most one)")]
+pub(super) struct Modes {
+    /// Measure two nodes of this program in turn with two ampd, then one of it with one ampd, and print the
+    /// ratios
+    #[arg(long, value_enum)]
+    against: Option<Rival>,
+    /// Measure a payer with this many channels in turn with a payer that has one, and print the ratios
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_parser = RangedU64ValueParser::<usize>::new().range(2..)
+    )]
+    channels: Option<usize>,
+    /// Pay the donation page's invoice 50 times a second without and with 1,000 open pages receiving
+    /// events, each line for --seconds, and print the ratio
+    #[arg(long)]
+    donations: bool,
+}
+
+/// A program to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rival {
+    /// The lnd given by `LND_EXE` and `LNCLI_EXE`
+    Lnd,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Two ampd.
+    Payments,
+    /// Two ampd, two lnd, and one of each.
+    Lnd,
+    /// A payer with this many channels, and one with one.
+    Channels(usize),
+    /// A donation page.
+    Donations,
+}
+
+impl Mode {
+    /// The name of its option.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Payments => "payments",
+            Self::Lnd => "against-lnd",
+            Self::Channels(_) => "channels",
+            Self::Donations => "donations",
+        }
+    }
+}
+
+impl Modes {
+    /// The chosen mode.
+    pub(super) fn chosen(&self) -> Mode {
+        if let Some(Rival::Lnd) = self.against {
+            return Mode::Lnd;
+        }
+        if let Some(channels) = self.channels {
+            return Mode::Channels(channels);
+        }
+        if self.donations {
+            return Mode::Donations;
+        }
+        Mode::Payments
+    }
+
+    /// Checks that the programs of the chosen mode exist.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.against.is_some() {
+            LndBinaries::named()?
+                .context("--against lnd requires LND_EXE and LNCLI_EXE to name lnd and lncli")?;
+        }
+        Ok(())
+    }
+}
