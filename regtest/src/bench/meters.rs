@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 const COMMITS: &str = "ampd_commits_total";
 /// The metric that counts the bytes written to store the channel manager.
 const MANAGER_BYTES: &str = "ampd_manager_bytes_written_total";
+/// The metric with the size of the channel manager in bytes.
+const MANAGER_SIZE: &str = "ampd_manager_bytes";
 /// USER_HZ, the unit of `/proc/<pid>/stat`, is 10 ms on every Linux, whatever the kernel's own HZ.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -57,6 +59,15 @@ pub async fn read(meters: &[Meter]) -> Result<Vec<Reading>> {
 }
 
 impl Meter {
+    /// Size in bytes of the node's channel manager at its last commit.
+    ///
+    /// # Errors
+    /// If the node has no metrics page.
+    pub async fn manager_size(&self) -> Result<u64> {
+        let port = self.metrics_port.context("the node has no metrics page")?;
+        value(&page(port).await?, MANAGER_SIZE)
+    }
+
     async fn read(&self) -> Result<Reading> {
         let page = match self.metrics_port {
             Some(port) => Some(page(port).await.context("cannot read the metrics page")?),

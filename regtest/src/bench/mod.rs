@@ -28,11 +28,13 @@ mod ratios;
 mod report;
 mod rounds;
 mod setup;
+mod soak;
 mod static_invoice;
 mod statistics;
 mod table;
 mod targets;
 mod time;
+mod vitals;
 
 use std::time::Duration;
 
@@ -83,6 +85,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
         Mode::Channels(count) => {
             many_channels::run(&binaries, count, &options, &mut report).await?;
         }
+        Mode::Soak(length) => soak::run(binaries, length, &mut report).await?,
         Mode::Donations => donations::run(binaries, &options, &mut report).await?,
     }
     report.print_targets();

@@ -1,9 +1,12 @@
 //! What the benchmark can measure instead of two ampd with one channel.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 
+use super::soak;
 use crate::binaries::LndBinaries;
 
 /// The options of which one may be chosen.
@@ -26,6 +29,10 @@ pub(super) struct Modes {
     /// events, each line for --seconds, and print the ratio
     #[arg(long)]
     donations: bool,
+    /// Pay AMP to a key, 64 at once, for this long, for example 10m, and compare the last minute with the
+    /// first. Prints a line per minute with the rate, memory and database sizes
+    #[arg(long, value_name = "TIME", value_parser = soak::length)]
+    soak: Option<Duration>,
 }
 
 /// A program to compare with.
@@ -46,6 +53,8 @@ pub(super) enum Mode {
     Channels(usize),
     /// A donation page.
     Donations,
+    /// Two ampd under constant load for this long.
+    Soak(Duration),
 }
 
 impl Mode {
@@ -56,6 +65,7 @@ impl Mode {
             Self::Lnd => "against-lnd",
             Self::Channels(_) => "channels",
             Self::Donations => "donations",
+            Self::Soak(_) => "soak",
         }
     }
 }
@@ -71,6 +81,9 @@ impl Modes {
         }
         if self.donations {
             return Mode::Donations;
+        }
+        if let Some(length) = self.soak {
+            return Mode::Soak(length);
         }
         Mode::Payments
     }

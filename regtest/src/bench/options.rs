@@ -19,7 +19,9 @@ const MIXED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 /// How often donations are measured by default.
 const DONATION_ROUNDS: usize = 5;
 /// The modes whose payments are not chosen by options.
-const FIXED_PAYMENTS: [&str; 1] = ["donations"];
+const FIXED_PAYMENTS: [&str; 2] = ["donations", "soak"];
+/// The modes whose length and number of measurements are not chosen by options.
+const FIXED_LENGTH: [&str; 1] = ["soak"];
 
 /// Options of the benchmark. Without a mode, it measures two ampd with one channel.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,11 +36,15 @@ pub struct Options {
     #[arg(long, default_value_t = 4_000, conflicts_with_all = FIXED_PAYMENTS)]
     pub(super) payments: usize,
     /// Maximum number of seconds per measurement
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, conflicts_with_all = FIXED_LENGTH)]
     pub(super) seconds: u64,
     /// Measure each line of the tables this many times, those that are compared in turn, and print the
     /// medians and the ratios of each round [default: 1, with --donations 5]
-    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    #[arg(
+        long,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000),
+        conflicts_with_all = FIXED_LENGTH
+    )]
     rounds: Option<usize>,
     /// Then pay one static invoice this many times and compare the first payments with the last; 0 skips it
     #[arg(long, default_value_t = 10_000, conflicts_with = "mode")]
@@ -165,6 +171,20 @@ mod tests {
         assert!(parse("--donations --kinds bolt11").is_err());
         assert!(parse("--channels 10 --static-payments 5").is_err());
         assert!(parse("--channels 1").is_err());
+    }
+
+    #[test]
+    fn soak_has_a_length_and_nothing_else() {
+        let mode = parse("--soak 10m").unwrap().mode();
+        assert_eq!(mode, Mode::Soak(std::time::Duration::from_secs(600)));
+        for option in [
+            "--seconds 3",
+            "--rounds 2",
+            "--payments 9",
+            "--concurrency 1",
+        ] {
+            assert!(parse(&format!("--soak 10m {option}")).is_err(), "{option}");
+        }
     }
 
     #[test]

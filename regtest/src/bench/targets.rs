@@ -76,6 +76,12 @@ pub(super) const BYTES_OF_MANY: Target = at_most(
     65_536.0,
 );
 
+// --soak
+pub(super) const STEADY_RATE: Target = at_least(
+    "AMP to a key, 64 at once: payments/s, last minute / first",
+    0.97,
+);
+
 // --donations
 pub(super) const OPEN_PAGES: Target = at_most("with 1,000 open pages / with none", 1.1);
 
