@@ -8,6 +8,7 @@
 //! Each mode has a module with `run`, which prints tables, adds their figures to the [`Report`] and
 //! compares them with the [`targets`]. Progress is shown on stderr.
 
+mod cold_start;
 mod compare;
 mod disk;
 mod donations;
@@ -86,6 +87,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
             many_channels::run(&binaries, count, &options, &mut report).await?;
         }
         Mode::Soak(length) => soak::run(binaries, length, &mut report).await?,
+        Mode::ColdStart(scale) => cold_start::run(binaries, scale, &mut report).await?,
         Mode::Donations => donations::run(binaries, &options, &mut report).await?,
     }
     report.print_targets();

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 
+use super::cold_start::Scale;
 use super::soak;
 use crate::binaries::LndBinaries;
 
@@ -33,6 +34,16 @@ pub(super) struct Modes {
     /// first. Prints a line per minute with the rate, memory and database sizes
     #[arg(long, value_name = "TIME", value_parser = soak::length)]
     soak: Option<Duration>,
+    /// Restart a node five times that has 100 channels and made 10,000 payments, then with 1,000 channels,
+    /// and print how long it takes to answer and its memory; or with other numbers
+    #[arg(
+        long,
+        value_name = "CHANNELS,PAYMENTS,CHANNELS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "100,10000,1000"
+    )]
+    cold_start: Option<Scale>,
 }
 
 /// A program to compare with.
@@ -55,6 +66,8 @@ pub(super) enum Mode {
     Donations,
     /// Two ampd under constant load for this long.
     Soak(Duration),
+    /// Restarts of an ampd.
+    ColdStart(Scale),
 }
 
 impl Mode {
@@ -66,6 +79,7 @@ impl Mode {
             Self::Channels(_) => "channels",
             Self::Donations => "donations",
             Self::Soak(_) => "soak",
+            Self::ColdStart(_) => "cold-start",
         }
     }
 }
@@ -84,6 +98,9 @@ impl Modes {
         }
         if let Some(length) = self.soak {
             return Mode::Soak(length);
+        }
+        if let Some(scale) = self.cold_start {
+            return Mode::ColdStart(scale);
         }
         Mode::Payments
     }

@@ -19,9 +19,9 @@ const MIXED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 /// How often donations are measured by default.
 const DONATION_ROUNDS: usize = 5;
 /// The modes whose payments are not chosen by options.
-const FIXED_PAYMENTS: [&str; 2] = ["donations", "soak"];
+const FIXED_PAYMENTS: [&str; 3] = ["cold_start", "donations", "soak"];
 /// The modes whose length and number of measurements are not chosen by options.
-const FIXED_LENGTH: [&str; 1] = ["soak"];
+const FIXED_LENGTH: [&str; 2] = ["cold_start", "soak"];
 
 /// Options of the benchmark. Without a mode, it measures two ampd with one channel.
 #[derive(Clone, Debug, clap::Args)]
@@ -185,6 +185,15 @@ mod tests {
         ] {
             assert!(parse(&format!("--soak 10m {option}")).is_err(), "{option}");
         }
+    }
+
+    #[test]
+    fn cold_start_may_be_smaller() {
+        let mode = |arguments| parse(arguments).unwrap().mode();
+        let default = Mode::ColdStart("100,10000,1000".parse().unwrap());
+        assert_eq!(mode("--cold-start"), default);
+        let small = Mode::ColdStart("2,10,3".parse().unwrap());
+        assert_eq!(mode("--cold-start=2,10,3"), small);
     }
 
     #[test]

@@ -82,6 +82,12 @@ pub(super) const STEADY_RATE: Target = at_least(
     0.97,
 );
 
+// --cold-start
+pub(super) const START_MS: Target = below("start with many payments: ms to GetInfo", 300.0);
+pub(super) const START_MB: Target = below("start with many payments: RSS in MB", 250.0);
+pub(super) const START_OF_MANY_MS: Target =
+    below("start with many channels: ms to GetInfo", 5_000.0);
+
 // --donations
 pub(super) const OPEN_PAGES: Target = at_most("with 1,000 open pages / with none", 1.1);
 

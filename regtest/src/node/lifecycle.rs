@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
@@ -48,6 +48,7 @@ impl Node {
             Software::Eclair => eclair::choose_api_port(self)?,
         }
         self.write_config()?;
+        let start = Instant::now();
         let mut process = match &self.log_into {
             None => Process::start(&self.name, self.command(), &self.log())?,
             Some(file) => {
@@ -65,6 +66,7 @@ impl Node {
             Ok(ready) => ready,
             Err(error) => bail!("{error:#}\n{}", process.log_tail()),
         };
+        let started_in = start.elapsed();
         if !self.key.is_empty() && self.key != key {
             bail!(
                 "{}'s public key changed: it is {key} instead of {}",
@@ -73,7 +75,11 @@ impl Node {
             );
         }
         self.key = key;
-        self.running = Some(Running { process, client });
+        self.running = Some(Running {
+            process,
+            client,
+            started_in,
+        });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use crash_points::Point;
@@ -56,6 +57,8 @@ pub struct Node {
 struct Running {
     process: Process,
     client: Client,
+    /// From the start of the process to its first answer.
+    started_in: Duration,
 }
 
 /// The client of a running node.
@@ -303,6 +306,11 @@ impl Node {
     /// The process id.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.running()?.process.id())
+    }
+
+    /// The time from the start of the process to its first answer to GetInfo, for which it is polled.
+    pub fn started_in(&self) -> Result<Duration> {
+        Ok(self.running()?.started_in)
     }
 
     /// Whether it was started and not stopped or killed by the test.
