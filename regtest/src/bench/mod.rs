@@ -13,6 +13,7 @@ mod compare;
 mod disk;
 mod donations;
 mod figures;
+mod forward;
 mod kinds;
 mod load;
 mod machine;
@@ -88,6 +89,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
         }
         Mode::Soak(length) => soak::run(binaries, length, &mut report).await?,
         Mode::ColdStart(scale) => cold_start::run(binaries, scale, &mut report).await?,
+        Mode::Forward => forward::run(binaries, &options, &mut report).await?,
         Mode::Donations => donations::run(binaries, &options, &mut report).await?,
     }
     report.print_targets();

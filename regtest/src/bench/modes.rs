@@ -26,6 +26,9 @@ pub(super) struct Modes {
         value_parser = RangedU64ValueParser::<usize>::new().range(2..)
     )]
     channels: Option<usize>,
+    /// Measure payments that a third ampd forwards
+    #[arg(long)]
+    forward: bool,
     /// Pay the donation page's invoice 50 times a second without and with 1,000 open pages receiving
     /// events, each line for --seconds, and print the ratio
     #[arg(long)]
@@ -62,6 +65,8 @@ pub(super) enum Mode {
     Lnd,
     /// A payer with this many channels, and one with one.
     Channels(usize),
+    /// Three ampd.
+    Forward,
     /// A donation page.
     Donations,
     /// Two ampd under constant load for this long.
@@ -77,6 +82,7 @@ impl Mode {
             Self::Payments => "payments",
             Self::Lnd => "against-lnd",
             Self::Channels(_) => "channels",
+            Self::Forward => "forward",
             Self::Donations => "donations",
             Self::Soak(_) => "soak",
             Self::ColdStart(_) => "cold-start",
@@ -92,6 +98,9 @@ impl Modes {
         }
         if let Some(channels) = self.channels {
             return Mode::Channels(channels);
+        }
+        if self.forward {
+            return Mode::Forward;
         }
         if self.donations {
             return Mode::Donations;

@@ -12,6 +12,9 @@ use super::pair::{self, Pair};
 
 /// Numbers of payments in flight by default; the last is what the channel can carry.
 const CONCURRENCY: [usize; 4] = [1, 16, 64, MAX_HTLCS];
+/// The same, and the kinds, of forwarded payments.
+const FORWARDED_CONCURRENCY: [usize; 3] = [1, 16, 64];
+const FORWARDED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 /// Maximum concurrency of measurements that involve lnd.
 const MAX_CONCURRENCY_WITH_LND: usize = 64;
 /// The kinds measured between ampd and lnd: the two being compared.
@@ -26,10 +29,11 @@ const FIXED_LENGTH: [&str; 2] = ["cold_start", "soak"];
 /// Options of the benchmark. Without a mode, it measures two ampd with one channel.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Measure only these kinds of payments [default: all]
+    /// Measure only these kinds of payments [default: all, with --forward bolt11,amp-key]
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = FIXED_PAYMENTS)]
     kinds: Vec<Kind>,
-    /// Number of payments in flight; lowered to what the channel can carry [default: 1,16,64,483]
+    /// Number of payments in flight; lowered to what the channel can carry [default: 1,16,64,483, with
+    /// --forward 1,16,64]
     #[arg(long, value_delimiter = ',', conflicts_with_all = FIXED_PAYMENTS)]
     concurrency: Vec<usize>,
     /// Maximum number of payments per measurement
@@ -86,6 +90,7 @@ impl Options {
 
     fn kinds(&self) -> Vec<Kind> {
         let mut kinds = match self.kinds.as_slice() {
+            [] if self.mode() == Mode::Forward => FORWARDED_KINDS.to_vec(),
             [] => kinds::ALL.to_vec(),
             wanted => wanted.to_vec(),
         };
@@ -95,6 +100,7 @@ impl Options {
 
     fn concurrency(&self) -> &[usize] {
         match self.concurrency.as_slice() {
+            [] if self.mode() == Mode::Forward => &FORWARDED_CONCURRENCY,
             [] => &CONCURRENCY,
             wanted => wanted,
         }
@@ -194,6 +200,14 @@ mod tests {
         assert_eq!(mode("--cold-start"), default);
         let small = Mode::ColdStart("2,10,3".parse().unwrap());
         assert_eq!(mode("--cold-start=2,10,3"), small);
+    }
+
+    #[test]
+    fn forwarded_payments_are_fewer_unless_chosen() {
+        let cells = |arguments| parse(arguments).unwrap().cells();
+        assert_eq!(cells("--forward").len(), 6);
+        let chosen = cells("--forward --kinds keysend --concurrency 483");
+        assert_eq!(chosen, [(Kind::Keysend, 483)]);
     }
 
     #[test]

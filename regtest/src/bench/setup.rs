@@ -48,6 +48,22 @@ impl Bench {
         .await
     }
 
+    /// Starts three ampd, of which one forwards the payments, and opens two channels.
+    pub(super) async fn start_forwarding(binaries: Binaries) -> Result<Self> {
+        let mut network = Network::start(binaries).await?;
+        let (mut nodes, mut route) = (Vec::new(), Vec::new());
+        for name in ["payer", "forwarder", "payee"] {
+            let (node, port) = prepare(&network, name, Software::Ampd)?;
+            nodes.push(node);
+            route.push((name, port));
+        }
+        network.add(nodes).await?;
+        let hops = [("payer", "forwarder"), ("forwarder", "payee")];
+        let plan = |(from, to)| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+        network.open(&hops.map(plan)).await?;
+        Self::on(network, pair::AMPD, &route).await
+    }
+
     /// The bench of running nodes: those on the route, the payer first, with the ports of their metrics
     /// pages.
     async fn on(network: Network, pair: Pair, route: &[(&str, Option<u16>)]) -> Result<Self> {
