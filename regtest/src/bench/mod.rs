@@ -24,6 +24,7 @@ mod more_channels;
 mod options;
 mod pace;
 mod pair;
+mod paired;
 mod payments;
 mod progress;
 mod ratios;
@@ -90,6 +91,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
         Mode::Soak(length) => soak::run(binaries, length, &mut report).await?,
         Mode::ColdStart(scale) => cold_start::run(binaries, scale, &mut report).await?,
         Mode::Forward => forward::run(binaries, &options, &mut report).await?,
+        Mode::Compare(other) => paired::run(binaries, &other, &options, &mut report).await?,
         Mode::Donations => donations::run(binaries, &options, &mut report).await?,
     }
     report.print_targets();

@@ -1,8 +1,9 @@
 //! What the benchmark can measure instead of two ampd with one channel.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 
@@ -19,6 +20,9 @@ pub(super) struct Modes {
     /// ratios
     #[arg(long, value_enum)]
     against: Option<Rival>,
+    /// Measure two ampd in turn with two of this other ampd, and print the ratios
+    #[arg(long, value_name = "OTHER_AMPD")]
+    compare: Option<PathBuf>,
     /// Measure a payer with this many channels in turn with a payer that has one, and print the ratios
     #[arg(
         long,
@@ -63,6 +67,8 @@ pub(super) enum Mode {
     Payments,
     /// Two ampd, two lnd, and one of each.
     Lnd,
+    /// Two of this ampd, and two of that.
+    Compare(PathBuf),
     /// A payer with this many channels, and one with one.
     Channels(usize),
     /// Three ampd.
@@ -81,6 +87,7 @@ impl Mode {
         match self {
             Self::Payments => "payments",
             Self::Lnd => "against-lnd",
+            Self::Compare(_) => "compare",
             Self::Channels(_) => "channels",
             Self::Forward => "forward",
             Self::Donations => "donations",
@@ -95,6 +102,9 @@ impl Modes {
     pub(super) fn chosen(&self) -> Mode {
         if let Some(Rival::Lnd) = self.against {
             return Mode::Lnd;
+        }
+        if let Some(other) = &self.compare {
+            return Mode::Compare(other.clone());
         }
         if let Some(channels) = self.channels {
             return Mode::Channels(channels);
@@ -122,6 +132,10 @@ impl Modes {
         if self.against.is_some() {
             LndBinaries::named()?
                 .context("--against lnd requires LND_EXE and LNCLI_EXE to name lnd and lncli")?;
+        }
+        if let Some(other) = &self.compare {
+            let is_file = other.is_file();
+            ensure!(is_file, "--compare: {} is not a file", other.display());
         }
         Ok(())
     }

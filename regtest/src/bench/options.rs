@@ -172,6 +172,7 @@ mod tests {
 
     #[test]
     fn only_one_mode_is_accepted() {
+        assert!(parse("--compare ampd --forward").is_err());
         let error = parse("--against lnd --channels 10").unwrap_err();
         assert!(error.to_string().contains("cannot be used with"), "{error}");
         assert!(parse("--donations --kinds bolt11").is_err());
