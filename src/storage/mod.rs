@@ -11,6 +11,7 @@
 //! sees committed data only.
 
 pub mod channels;
+mod creation_days;
 mod delta;
 pub mod donations;
 mod error;

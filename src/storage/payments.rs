@@ -5,14 +5,17 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::sql::{array, json, optional_array, parse, signed, unsigned};
-use super::{Change, StorageError, Store, Subject};
+use super::{Change, StorageError, Store, Subject, creation_days};
 use crate::model::attempt::{AttemptRecord, AttemptState};
 use crate::model::payment::{FailureReason, PaymentRecord, PaymentState};
 
+mod count;
 mod delete;
 mod pages;
 
 pub use delete::DeletePayments;
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Writes a payment, replacing a failed one with the same identifier.
 pub struct PutPayment(pub PaymentRecord);
@@ -21,27 +24,46 @@ impl Change for PutPayment {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         let p = &self.0;
         replace_earlier(db, p)?;
-        db.prepare_cached(
-            "INSERT INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (payment_index) DO UPDATE SET state = ?4, failure_reason = ?5,
-             preimage = ?6, root = ?7, terms = ?8",
-        )?
-        .execute(params![
-            signed(p.payment_index),
-            p.identifier,
-            signed(p.created_at_ns),
-            p.state.number(),
-            p.failure_reason.number(),
-            p.preimage.map(|preimage| preimage.0),
-            p.root.as_deref(),
-            json(&p.terms)?,
-        ])
-        .map(|_| ())
+        if update(db, p)? {
+            return Ok(());
+        }
+        db.prepare_cached("INSERT INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![
+                signed(p.payment_index),
+                p.identifier,
+                signed(p.created_at_ns),
+                p.state.number(),
+                p.failure_reason.number(),
+                p.preimage.map(|preimage| preimage.0),
+                p.root.as_deref(),
+                json(&p.terms)?,
+            ])?;
+        count::add(db, 1)?;
+        let created_at = signed(p.created_at_ns) / NANOS_PER_SECOND;
+        creation_days::PAYMENTS.add(db, created_at, signed(p.payment_index))
     }
 
     fn subject(&self) -> Subject {
         Subject::Vital(format!("payment {}", self.0.payment_index))
     }
+}
+
+/// Updates the row of this payment; returns `false` if there is none.
+fn update(db: &Connection, p: &PaymentRecord) -> rusqlite::Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE payments SET state = ?2, failure_reason = ?3, preimage = ?4, root = ?5,
+             terms = ?6 WHERE payment_index = ?1",
+        )?
+        .execute(params![
+            signed(p.payment_index),
+            p.state.number(),
+            p.failure_reason.number(),
+            p.preimage.map(|preimage| preimage.0),
+            p.root.as_deref(),
+            json(&p.terms)?,
+        ])?;
+    Ok(changed > 0)
 }
 
 /// Removes an earlier failed payment with this identifier.
@@ -52,8 +74,10 @@ fn replace_earlier(db: &Connection, p: &PaymentRecord) -> rusqlite::Result<()> {
         .exists(earlier)?;
     if exists {
         delete::save_highest_ids(db)?;
-        db.prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
+        let deleted = db
+            .prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
             .execute(earlier)?;
+        count::subtract(db, deleted)?;
     }
     Ok(())
 }

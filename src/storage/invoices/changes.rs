@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord};
 use crate::model::invoice::{InvoiceRecord, InvoiceState};
 use crate::storage::sql::{json, signed};
-use crate::storage::{Change, Subject};
+use crate::storage::{Change, Subject, creation_days};
 
 /// Writes an invoice.
 pub struct PutInvoice(pub InvoiceRecord);
@@ -14,11 +14,12 @@ pub struct PutInvoice(pub InvoiceRecord);
 impl Change for PutInvoice {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         let i = &self.0;
+        if update(db, i)? {
+            return Ok(());
+        }
         db.prepare_cached(
             "INSERT INTO invoices VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (add_index) DO UPDATE SET preimage = ?5, state = ?9, settle_index = ?10,
-             settled_at = ?11, amt_paid_msat = ?12",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             signed(i.add_index),
@@ -34,13 +35,31 @@ impl Change for PutInvoice {
             i.settled_at.map(signed),
             signed(i.amt_paid_msat),
             i.expires_at.map(signed),
-        ])
-        .map(|_| ())
+        ])?;
+        creation_days::INVOICES.add(db, signed(i.created_at), signed(i.add_index))
     }
 
     fn subject(&self) -> Subject {
         Subject::Vital(format!("invoice {}", self.0.add_index))
     }
+}
+
+/// Updates the row of this invoice; returns `false` if there is none.
+fn update(db: &Connection, i: &InvoiceRecord) -> rusqlite::Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE invoices SET preimage = ?2, state = ?3, settle_index = ?4, settled_at = ?5,
+             amt_paid_msat = ?6 WHERE add_index = ?1",
+        )?
+        .execute(params![
+            signed(i.add_index),
+            i.preimage.map(|preimage| preimage.0),
+            i.state.number(),
+            i.settle_index.map(signed),
+            i.settled_at.map(signed),
+            signed(i.amt_paid_msat),
+        ])?;
+    Ok(changed > 0)
 }
 
 /// Writes the state of an invoice only. The amount paid to an AMP invoice is summed in the database,

@@ -105,6 +105,13 @@ const PAGED: &[Query] = &[
     |store| store.invoices(&page(false, true)).map(drop),
     |store| store.invoices(&page(true, true)).map(drop),
     |store| {
+        let recent = InvoicePage {
+            created_from: 1,
+            ..page(true, false)
+        };
+        store.invoices(&recent).map(drop)
+    },
+    |store| {
         store
             .payments_of_invoice(1, &PaymentPage::default())
             .map(drop)

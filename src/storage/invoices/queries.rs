@@ -9,6 +9,7 @@ use super::expiry::LAST_DELETED;
 use super::records::{htlc_record, invoice_record, set_record};
 use crate::model::htlc::{HtlcRecord, SetRecord};
 use crate::model::invoice::{InvoicePage, InvoiceRecord, Settlement};
+use crate::storage::creation_days::{self, after_offset};
 use crate::storage::sql::{bound, optional_array, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
@@ -115,15 +116,7 @@ impl Store {
     /// # Errors
     /// If the query fails.
     pub fn invoices(&self, page: &InvoicePage) -> Result<Vec<InvoiceRecord>, StorageError> {
-        let offset = match (page.index_offset, page.reversed) {
-            (0, true) => i64::MAX,
-            (offset, _) => bound(offset),
-        };
-        let (after, order) = if page.reversed {
-            ("<", "DESC")
-        } else {
-            (">", "ASC")
-        };
+        let order = if page.reversed { "DESC" } else { "ASC" };
         // Open or accepted; must be identical to the condition of the index `invoices_pending`.
         let pending = if page.pending_only {
             "AND state IN (0, 3)"
@@ -131,17 +124,21 @@ impl Store {
             ""
         };
         let query = format!(
-            "SELECT * FROM invoices WHERE add_index {after} ?1 {pending}
-             AND created_at >= ?2 AND (?3 = 0 OR created_at <= ?3)
-             ORDER BY add_index {order} LIMIT ?4",
+            "SELECT * FROM invoices WHERE add_index BETWEEN ?1 AND ?2 {pending}
+             AND created_at >= ?3 AND (?4 = 0 OR created_at <= ?4)
+             ORDER BY add_index {order} LIMIT ?5",
         );
         let mut found: Vec<InvoiceRecord> = self.query(|db| {
+            let (from, to) = (page.created_from, page.created_to);
+            let created = creation_days::INVOICES.indices(db, from, to)?;
+            let indices = after_offset(&created, page.index_offset, page.reversed);
             db.prepare_cached(&query)?
                 .query_map(
                     params![
-                        offset,
-                        bound(page.created_from),
-                        bound(page.created_to),
+                        indices.start(),
+                        indices.end(),
+                        bound(from),
+                        bound(to),
                         bound(page.limit),
                     ],
                     invoice_record,

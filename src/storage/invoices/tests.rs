@@ -6,13 +6,14 @@ use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
+use rusqlite::params;
 
 use super::*;
 use crate::model::htlc::{HtlcRecord, HtlcState, SetRecord, ShardRecord};
 use crate::model::invoice::{
     HtlcSelection, InvoiceKind, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, InvoiceTerms,
 };
-use crate::storage::{Change, Store};
+use crate::storage::{Change, Store, schema};
 
 pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -335,6 +336,64 @@ fn invoices_are_filtered_by_state_and_creation_time() {
     for (page, expected) in cases {
         assert_eq!(pages(&store, page), expected, "{page:?}");
     }
+}
+
+#[test]
+fn creation_times_of_invoices_may_decrease_and_be_far_apart() {
+    let (_dir, store) = store();
+    for (add_index, day) in (1..).zip([10, 20, 19, 20, 30, 11]) {
+        let mut record = invoice(add_index);
+        record.created_at = day * 86_400 + add_index;
+        store.submit(PutInvoice(record.clone()));
+        record.state = InvoiceState::Canceled;
+        store.submit(PutInvoice(record));
+    }
+    store.flush();
+    let days = |from: u64, to: u64| InvoicePage {
+        created_from: from * 86_400,
+        created_to: to * 86_400 + 86_399,
+        ..all()
+    };
+    let last_before = |to, index_offset| InvoicePage {
+        reversed: true,
+        limit: 1,
+        index_offset,
+        ..days(0, to)
+    };
+    let cases: [(InvoicePage, &[u64]); 6] = [
+        (days(10, 11), &[1, 6]),
+        (days(12, 18), &[]),
+        (days(19, 20), &[2, 3, 4]),
+        (days(20, 20), &[2, 4]),
+        (last_before(20, 0), &[6]),
+        (last_before(20, 6), &[4]),
+    ];
+    for (page, expected) in cases {
+        assert_eq!(pages(&store, page), expected, "{page:?}");
+    }
+}
+
+#[test]
+fn migration_finds_the_days_of_old_invoices() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = schema::earlier(&Store::path_in(dir.path()), 13);
+    let terms = serde_json::to_string(&InvoiceTerms::default()).unwrap();
+    for n in 1..=3 {
+        db.execute(
+            "INSERT INTO invoices VALUES (?1, 0, ?2, ?2, NULL, ?3, 5, ?4, 0, NULL, NULL, 0, NULL)",
+            params![n, [n as u8; 32], terms, n * 86_400_i64],
+        )
+        .unwrap();
+    }
+    drop(db);
+    let store = Store::open(dir.path()).unwrap();
+    let second_day = InvoicePage {
+        created_from: 2 * 86_400,
+        created_to: 2 * 86_400,
+        ..all()
+    };
+    assert_eq!(pages(&store, second_day), [2]);
+    assert_eq!(pages(&store, all()), [1, 2, 3]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::count;
 use crate::model::attempt::AttemptState;
 use crate::model::payment::PaymentState;
 use crate::storage::sql::{bound, signed, unsigned};
@@ -58,9 +59,14 @@ impl DeletePayments {
             format!("DELETE FROM payments WHERE {ended}")
         };
         let mut statement = db.prepare_cached(&query)?;
-        self.payment_indices
-            .iter()
-            .try_for_each(|index| statement.execute([signed(*index)]).map(drop))
+        let mut deleted = 0;
+        for index in &self.payment_indices {
+            deleted += statement.execute([signed(*index)])?;
+        }
+        match self.failed_attempts_only {
+            true => Ok(()),
+            false => count::subtract(db, deleted),
+        }
     }
 }
 

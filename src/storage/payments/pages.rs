@@ -5,25 +5,14 @@ use rusqlite::{Connection, params};
 use super::{attempt_record, payment_record};
 use crate::model::attempt::AttemptRecord;
 use crate::model::payment::{PaymentPage, PaymentRecord, PaymentState};
-use crate::storage::sql::{bound, signed, unsigned};
+use crate::storage::creation_days::{self, after_offset};
+use crate::storage::sql::{bound, signed};
 use crate::storage::{StorageError, Store};
 
 /// Nanoseconds per second.
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Store {
-    /// Returns the number of payments.
-    ///
-    /// # Errors
-    /// If the query fails.
-    pub fn count_payments(&self) -> Result<u64, StorageError> {
-        self.query(|db| {
-            db.query_row("SELECT COUNT(*) FROM payments", [], |row| {
-                row.get(0).map(unsigned)
-            })
-        })
-    }
-
     /// Returns a page of payments with their attempts, as a consistent snapshot.
     ///
     /// # Errors
@@ -41,11 +30,8 @@ impl Store {
 }
 
 fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentRecord>> {
-    let offset = if page.reversed && page.index_offset == 0 {
-        i64::MAX
-    } else {
-        bound(page.index_offset)
-    };
+    let created = creation_days::PAYMENTS.indices(db, page.created_from, page.created_to)?;
+    let indices = after_offset(&created, page.index_offset, page.reversed);
     // The end is inclusive in seconds, so exclusive in nanoseconds one second later.
     let to = page
         .created_to
@@ -56,7 +42,8 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
         .prepare_cached(&query(page))?
         .query_map(
             params![
-                offset,
+                indices.start(),
+                indices.end(),
                 bound(page.created_from.saturating_mul(SECOND_NS)),
                 bound(to.saturating_mul(SECOND_NS)),
                 bound(page.limit),
@@ -72,20 +59,16 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
 
 /// Returns a query that reads an index in the requested order and stops at the limit.
 fn query(page: &PaymentPage) -> String {
-    let (newer, order) = if page.reversed {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
-    };
+    let order = if page.reversed { "DESC" } else { "ASC" };
     let state = if page.include_incomplete {
         String::new()
     } else {
         format!("AND state = {}", PaymentState::Succeeded.number())
     };
     format!(
-        "SELECT * FROM payments WHERE payment_index {newer} ?1 {state}
-         AND created_at_ns >= ?2 AND (?3 = 0 OR created_at_ns < ?3)
-         ORDER BY payment_index {order} LIMIT ?4",
+        "SELECT * FROM payments WHERE payment_index BETWEEN ?1 AND ?2 {state}
+         AND created_at_ns >= ?3 AND (?4 = 0 OR created_at_ns < ?4)
+         ORDER BY payment_index {order} LIMIT ?5",
     )
 }
 
@@ -117,7 +100,7 @@ mod tests {
         let explain = format!("EXPLAIN QUERY PLAN {}", query(page));
         let steps = store.read(|db| {
             let mut statement = db.prepare(&explain)?;
-            let steps = statement.query_map([1, 1, 1, 1], |row| row.get("detail"))?;
+            let steps = statement.query_map([1; 5], |row| row.get("detail"))?;
             steps.collect::<Result<Vec<String>, _>>()
         });
         steps.unwrap().join("\n")

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::attempt::{AttemptFailure, HopRecord};
 use crate::model::payment::{HintHopRecord, PaymentPage, PaymentTerms};
+use crate::storage::schema;
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -263,4 +264,68 @@ fn payments_are_filtered_by_creation_time() {
         (created(max, 0), &[]),
     ];
     assert_pages(&store, &cases);
+}
+
+#[test]
+fn creation_times_may_decrease_and_be_far_apart() {
+    const DAY_NS: u64 = 86_400 * 1_000_000_000;
+    let (_dir, store) = store();
+    for (n, day) in (1..).zip([10, 20, 19, 20, 30, 11]) {
+        let mut payment = payment(n, PaymentState::Succeeded);
+        payment.created_at_ns = day * DAY_NS + n;
+        store.submit(PutPayment(payment.clone()));
+        store.submit(PutPayment(payment));
+    }
+    store.flush();
+    let days = |from: u64, to: u64| PaymentPage {
+        created_from: from * 86_400,
+        created_to: to * 86_400 + 86_399,
+        ..all()
+    };
+    let last_before = |to, index_offset| PaymentPage {
+        reversed: true,
+        limit: 1,
+        index_offset,
+        ..days(0, to)
+    };
+    let cases: [(PaymentPage, &[u64]); 7] = [
+        (days(10, 11), &[1, 6]),
+        (days(12, 18), &[]),
+        (days(19, 20), &[2, 3, 4]),
+        (days(20, 20), &[2, 4]),
+        (days(31, 40), &[]),
+        (last_before(20, 0), &[6]),
+        (last_before(20, 6), &[4]),
+    ];
+    assert_pages(&store, &cases);
+}
+
+#[test]
+fn migration_counts_the_payments_and_finds_their_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = schema::earlier(&Store::path_in(dir.path()), 13);
+    let terms = serde_json::to_string(&PaymentTerms::default()).unwrap();
+    for n in 1..=3 {
+        db.execute(
+            "INSERT INTO payments VALUES (?1, ?2, ?3, 1, 0, NULL, NULL, ?4)",
+            params![n, [n as u8; 32], n * 86_400 * 1_000_000_000_i64, terms],
+        )
+        .unwrap();
+    }
+    drop(db);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.count_payments().unwrap(), 3);
+    let second_day = PaymentPage {
+        created_from: 2 * 86_400,
+        created_to: 2 * 86_400,
+        ..all()
+    };
+    assert_pages(&store, &[(second_day, &[2]), (all(), &[1, 2, 3])]);
+    store.submit(PutPayment(payment(4, PaymentState::Failed)));
+    store.submit(DeletePayments {
+        payment_indices: vec![1, 2, 9],
+        failed_attempts_only: false,
+    });
+    store.flush();
+    assert_eq!(store.count_payments().unwrap(), 2);
 }
