@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) upgrades schema version `n - 1` to `n`. Never change a released one.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0012_peer_storage.sql"),
     include_str!("migrations/0013_manager_deltas.sql"),
     include_str!("migrations/0014_list_pages.sql"),
+    include_str!("migrations/0015_forward_pages.sql"),
 ];
 
 /// Maximum time that a connection waits for a lock; only a checkpoint can delay it.
