@@ -24,6 +24,12 @@ pub struct Fundings {
     known: Mutex<HashMap<u64, OutPoint>>,
 }
 
+/// Channels whose funding outputs are looked up: what is known already, and the rest by block.
+pub struct LookUp {
+    found: HashMap<u64, OutPoint>,
+    unknown: BTreeMap<u32, Vec<u64>>,
+}
+
 /// The fields of `gettxout` that are needed.
 #[derive(Deserialize)]
 struct Unspent {
@@ -46,10 +52,24 @@ impl Fundings {
         }
     }
 
+    /// Looks up the funding outputs of these channels among those that are known.
+    pub fn look_up(&self, scids: impl IntoIterator<Item = u64>) -> LookUp {
+        let known = self.known();
+        let mut found = HashMap::new();
+        let mut unknown: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for scid in scids {
+            match known.get(&scid) {
+                Some(point) => drop(found.insert(scid, *point)),
+                None => unknown.entry(block_from_scid(scid)).or_default().push(scid),
+            }
+        }
+        LookUp { found, unknown }
+    }
+
     /// Returns the funding outputs of these channels. Missing are those that bitcoind does not have (a
     /// pruned one lacks old blocks) and those beyond the limit of 100 blocks per request.
-    pub async fn points(&self, scids: impl IntoIterator<Item = u64>) -> HashMap<u64, OutPoint> {
-        let (mut found, unknown) = self.split(scids);
+    pub async fn points(&self, look_up: LookUp) -> HashMap<u64, OutPoint> {
+        let LookUp { mut found, unknown } = look_up;
         // Newest first: if a pruned bitcoind lacks a block, it lacks all older ones.
         for (height, scids) in unknown.into_iter().rev().take(MAX_BLOCKS_PER_REQUEST) {
             let Ok(txids) = self.txids(height).await else {
@@ -58,9 +78,10 @@ impl Fundings {
             let points = scids
                 .iter()
                 .filter_map(|scid| Some((*scid, point(*scid, &txids)?)));
+            let points: Vec<_> = points.collect();
+            self.known().extend(points.iter().copied());
             found.extend(points);
         }
-        self.known().extend(found.iter());
         found
     }
 
@@ -87,23 +108,6 @@ impl Fundings {
             return Ok(None);
         };
         Ok(scid_from_parts(height.into(), index, vout.into()).ok())
-    }
-
-    /// Splits the channels into cached ones and unknown ones by block.
-    fn split(
-        &self,
-        scids: impl IntoIterator<Item = u64>,
-    ) -> (HashMap<u64, OutPoint>, BTreeMap<u32, Vec<u64>>) {
-        let known = self.known();
-        let mut found = HashMap::new();
-        let mut unknown: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for scid in scids {
-            match known.get(&scid) {
-                Some(point) => drop(found.insert(scid, *point)),
-                None => unknown.entry(block_from_scid(scid)).or_default().push(scid),
-            }
-        }
-        (found, unknown)
     }
 
     async fn txids(&self, height: u32) -> Result<Vec<Txid>, ChainError> {
@@ -152,7 +156,9 @@ mod tests {
         let fundings = fundings(vec![hash(), block(), Reply::empty("500 Broken")]);
         let (here, beyond) = (100 << 40 | 1 << 16 | 7, 100 << 40 | 2 << 16);
         for _ in 0..2 {
-            let found = fundings.points([here, here, beyond]).await;
+            let found = fundings
+                .points(fundings.look_up([here, here, beyond]))
+                .await;
             assert_eq!(found.len(), 1);
             assert_eq!(found[&here], OutPoint::new(txid(2), 7));
         }

@@ -24,7 +24,7 @@ pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;
 pub use funding_outputs::{FundingOutputs, NoOutput};
-pub use fundings::Fundings;
+pub use fundings::{Fundings, LookUp};
 pub use headers::{HeaderLog, StoredHeaders};
 
 #[cfg(test)]

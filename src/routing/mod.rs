@@ -6,6 +6,7 @@ pub mod asker;
 pub mod build_route;
 pub mod channel_check;
 pub mod checked_gossip;
+pub mod edge;
 pub mod finder;
 pub mod forwarding_terms;
 pub mod gossip_handler;
@@ -15,6 +16,7 @@ pub mod graph_stats;
 pub mod graph_view;
 mod into_payee;
 mod our_channels;
+mod own_channels;
 mod own_update;
 pub mod payment_paths;
 pub mod query;
@@ -27,6 +29,7 @@ pub mod syncer;
 #[cfg(test)]
 mod test_gossip;
 mod waiting_updates;
+pub mod whole_graph;
 
 pub use finder::RouteFinder;
 pub use our_channels::OurChannels;

@@ -1,6 +1,6 @@
 //! ForwardingHistory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tonic::Status;
 
@@ -74,12 +74,18 @@ fn event(row: &ForwardRow) -> ForwardingEvent {
 
 /// Fills in the peers' aliases, looking each channel up once.
 fn add_aliases(context: &Context, events: &mut [ForwardingEvent]) {
+    let ends = events
+        .iter()
+        .flat_map(|event| [event.chan_id_in, event.chan_id_out]);
+    let scids: HashSet<u64> = ends.collect();
     let view = context.graph.view();
-    let mut known = HashMap::new();
-    let mut of = |scid: u64| {
-        let found = known.entry(scid);
-        found.or_insert_with(|| peer_alias(&view, scid)).clone()
-    };
+    let known = scids
+        .into_iter()
+        .map(|scid| (scid, peer_alias(&view, scid)));
+    let known: HashMap<u64, String> = known.collect();
+    // The view blocks gossip.
+    drop(view);
+    let of = |scid: u64| known.get(&scid).cloned().unwrap_or_default();
     for event in events {
         event.peer_alias_in = of(event.chan_id_in);
         event.peer_alias_out = of(event.chan_id_out);

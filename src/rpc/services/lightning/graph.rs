@@ -1,6 +1,6 @@
 //! DescribeGraph, GetNodeInfo, GetChanInfo: the network graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bitcoin::OutPoint;
@@ -10,7 +10,8 @@ use tonic::Status;
 
 use super::info;
 use crate::peers::{self, list::feature_bits};
-use crate::routing::graph_view::{Edge, GraphView, Policy, Proof, node_id};
+use crate::routing::edge::{Edge, Policy, Proof};
+use crate::routing::graph_view::node_id;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::features::features;
 use crate::rpc::transport::streams::blocking;
@@ -26,37 +27,44 @@ pub(super) async fn describe(
     request: ChannelGraphRequest,
 ) -> Result<ChannelGraph, Status> {
     let reading = context.clone();
-    let mut graph = blocking(move || Ok(read_all(&reading, &request))).await?;
-    add_points(&context, &mut graph.edges).await;
-    Ok(graph)
+    let (mut graph, lacking) = blocking(move || {
+        let graph = read_all(&reading, &request);
+        let lacking = reading.graph.look_up(lacking_points(&graph.edges));
+        Ok((graph, lacking))
+    })
+    .await?;
+    let points = context.graph.points(lacking).await;
+    blocking(move || {
+        add_points(&points, &mut graph.edges);
+        Ok(graph)
+    })
+    .await
 }
 
 fn read_all(context: &Context, request: &ChannelGraphRequest) -> ChannelGraph {
-    let view = context.graph.view();
-    let nodes = view.nodes();
-    let mut edges: Vec<Edge> = view.announced_edges().collect();
-    if request.include_unannounced {
-        edges.extend(view.unannounced());
-        edges.sort_by_key(|edge| edge.scid);
-    }
+    let whole = context.graph.whole();
+    let mut graph = ChannelGraph::default();
+    whole.read_nodes(|id, announcement| graph.nodes.push(node(context, id, announcement)));
     let proof = request.include_auth_proof;
-    ChannelGraph {
-        nodes: nodes.iter().map(|id| node(context, &view, id)).collect(),
-        edges: edges.iter().map(|known| edge(known, proof)).collect(),
-    }
+    let edges = &mut graph.edges;
+    whole.read_edges(request.include_unannounced, |known| {
+        edges.push(edge(known, proof));
+    });
+    graph
 }
 
 /// Returns a node and, if requested, its announced channels.
 pub(super) async fn node_info(
-    context: &Context,
-    request: &NodeInfoRequest,
+    context: Arc<Context>,
+    request: NodeInfoRequest,
 ) -> Result<NodeInfo, Status> {
     if request.include_auth_proof && !request.include_channels {
         return Err(refused("include_auth_proof depends on include_channels"));
     }
     let id = read_key(&request.pub_key)?;
-    let mut found = read_node(context, &id, request)?;
-    add_points(context, &mut found.channels).await;
+    let reading = context.clone();
+    let mut found = blocking(move || read_node(&reading, &id, &request)).await?;
+    find_points(&context, &mut found.channels).await;
     Ok(found)
 }
 
@@ -75,13 +83,19 @@ fn read_node(
     id: &NodeId,
     request: &NodeInfoRequest,
 ) -> Result<NodeInfo, Status> {
-    let view = context.graph.view();
-    if !view.has_node(id) {
-        return Err(Status::not_found("unable to find node"));
-    }
-    let announced = view.edges_of(id);
-    let ends_here = |edge: &Edge| edge.node_1 == *id || edge.node_2 == *id;
-    let unannounced: Vec<Edge> = view.unannounced().filter(ends_here).collect();
+    let (announcement, announced, unannounced) = {
+        let view = context.graph.view();
+        if !view.has_node(id) {
+            return Err(Status::not_found("unable to find node"));
+        }
+        let ends_here = |edge: &Edge| edge.node_1 == *id || edge.node_2 == *id;
+        let unannounced: Vec<Edge> = view.unannounced().filter(ends_here).collect();
+        (
+            view.announcement(id).cloned(),
+            view.edges_of(id),
+            unannounced,
+        )
+    };
     let all = || announced.iter().chain(&unannounced);
     let capacity = all().filter_map(|edge| edge.capacity_sat);
     let mut channels = Vec::new();
@@ -90,7 +104,7 @@ fn read_node(
         channels.extend(announced.iter().map(|known| edge(known, proof)));
     }
     Ok(NodeInfo {
-        node: Some(node(context, &view, id)),
+        node: Some(node(context, id, announcement.as_ref())),
         num_channels: u32::try_from(all().count()).unwrap_or(u32::MAX),
         total_capacity: signed(capacity.fold(0, u64::saturating_add)),
         channels,
@@ -110,7 +124,7 @@ pub(super) async fn chan_info(
     };
     let known = context.graph.view().edge(scid).ok_or_else(not_found)?;
     let mut found = [edge(&known, request.include_auth_proof)];
-    add_points(context, &mut found).await;
+    find_points(context, &mut found).await;
     let [found] = found;
     Ok(found)
 }
@@ -126,14 +140,18 @@ async fn scid_of(context: &Context, point: &str) -> Result<Option<u64>, Status> 
 }
 
 /// Fills in the funding outpoints by looking them up in the chain.
-async fn add_points(context: &Context, edges: &mut [ChannelEdge]) {
-    let lack = |edge: &&ChannelEdge| edge.chan_point.is_empty();
-    let scids: Vec<u64> = edges
-        .iter()
-        .filter(lack)
-        .map(|edge| edge.channel_id)
-        .collect();
-    let points = context.graph.points(scids).await;
+async fn find_points(context: &Context, edges: &mut [ChannelEdge]) {
+    let lacking = context.graph.look_up(lacking_points(edges));
+    add_points(&context.graph.points(lacking).await, edges);
+}
+
+/// Returns the short channel ids of the channels whose funding outpoint is missing.
+fn lacking_points(edges: &[ChannelEdge]) -> impl Iterator<Item = u64> {
+    let lack = edges.iter().filter(|edge| edge.chan_point.is_empty());
+    lack.map(|edge| edge.channel_id)
+}
+
+fn add_points(points: &HashMap<u64, OutPoint>, edges: &mut [ChannelEdge]) {
     for edge in edges {
         if let Some(point) = points.get(&edge.channel_id) {
             edge.chan_point = point.to_string();
@@ -141,9 +159,13 @@ async fn add_points(context: &Context, edges: &mut [ChannelEdge]) {
     }
 }
 
-fn node(context: &Context, view: &GraphView<'_>, id: &NodeId) -> LightningNode {
+fn node(
+    context: &Context,
+    id: &NodeId,
+    announcement: Option<&NodeAnnouncementInfo>,
+) -> LightningNode {
     let pub_key = id.as_slice().to_lower_hex_string();
-    match view.announcement(id) {
+    match announcement {
         Some(info) => announced(pub_key, info),
         None if *id == node_id(&context.node.id) => ourselves(context, pub_key),
         // As in lnd for a node that is known only from its channels.

@@ -241,7 +241,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::NodeInfoRequest>,
     ) -> Call<lnrpc::NodeInfo> {
-        let looking = graph::node_info(&self.context, request.get_ref());
+        let looking = graph::node_info(self.context.clone(), request.into_inner());
         unless_stopped(&self.stop, looking).await.map(Response::new)
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tonic::Status;
 
 use crate::routing::graph_stats::{Topology, median};
-use crate::routing::graph_view::Edge;
 use crate::rpc::transport::streams::blocking;
 use crate::rpc::{Context, signed};
 use lnd_api::proto::lnrpc::NetworkInfo;
@@ -13,19 +12,18 @@ use lnd_api::proto::lnrpc::NetworkInfo;
 /// Returns statistics of the current graph, including our own unannounced channels.
 pub(super) async fn get(context: Arc<Context>) -> Result<NetworkInfo, Status> {
     blocking(move || {
-        // The view blocks gossip processing, so it is dropped before the statistics are computed.
-        let (nodes, edges) = {
-            let view = context.graph.view();
-            let edges: Vec<Edge> = view.announced_edges().chain(view.unannounced()).collect();
-            (view.nodes(), edges)
-        };
-        let capacities = edges.iter().filter_map(|edge| edge.capacity_sat).collect();
-        let num_nodes = nodes.len();
-        let ends = edges.iter().map(|edge| (edge.node_1, edge.node_2));
+        let whole = context.graph.whole();
+        let (mut ends, mut capacities) = (Vec::new(), Vec::new());
+        whole.read_edges(true, |edge| {
+            ends.push((edge.node_1, edge.node_2));
+            capacities.extend(edge.capacity_sat);
+        });
+        let num_channels = ends.len();
+        let topology = Topology::new(whole.nodes(), ends);
         Ok(figures(
-            &Topology::new(nodes, ends),
-            num_nodes,
-            edges.len(),
+            &topology,
+            whole.num_nodes(),
+            num_channels,
             capacities,
         ))
     })
