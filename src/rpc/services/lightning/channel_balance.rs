@@ -1,11 +1,21 @@
 //! ChannelBalance: the local and remote balances of all channels.
 
+use tonic::Status;
+
 use crate::channels::total::TotalBalance;
-use crate::rpc::signed;
-use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
+use crate::rpc::{Context, signed};
+use lnd_api::proto::lnrpc::{Amount, ChannelBalanceRequest, ChannelBalanceResponse};
+
+/// Returns the sums over all channels.
+pub(super) fn sum(
+    context: &Context,
+    _: &ChannelBalanceRequest,
+) -> Result<ChannelBalanceResponse, Status> {
+    Ok(message(&context.channels.balance()))
+}
 
 /// Returns lnd's message.
-pub(super) fn message(total: &TotalBalance) -> ChannelBalanceResponse {
+fn message(total: &TotalBalance) -> ChannelBalanceResponse {
     ChannelBalanceResponse {
         balance: signed(total.local / 1000),
         pending_open_balance: signed(total.opening_local / 1000),

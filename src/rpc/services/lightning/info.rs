@@ -2,13 +2,16 @@
 
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex;
+use tonic::Status;
 
 use crate::channels::list::{Channel, ChannelState};
 use crate::rpc::Context;
 use crate::rpc::convert::features::{Features, features};
 use crate::rpc::convert::parse::network_name;
 use crate::rpc::services::versioner;
-use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
+use lnd_api::proto::lnrpc::{
+    Chain, GetInfoRequest, GetInfoResponse, GraphCacheStatus, StopResponse,
+};
 
 /// `amp-req`, which lnd sets in invoices only.
 const AMP_REQUIRED_BIT: u32 = 30;
@@ -17,7 +20,7 @@ const AMP_REQUIRED_BIT: u32 = 30;
 const DEFAULT_ALIAS_DIGITS: usize = 20;
 
 /// Returns the node's identity and state.
-pub(super) fn get_info(context: &Context) -> GetInfoResponse {
+pub(super) fn get_info(context: &Context, _: &GetInfoRequest) -> Result<GetInfoResponse, Status> {
     let node_id = context.node.id.serialize().to_lower_hex_string();
     let tip = *context.chain.tip.borrow();
     let synced = context.chain.is_synced(context.node.network);
@@ -25,7 +28,7 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
     let counts = Counts::of(&context.channels.list());
     let graph_known = num_peers > 0 || !context.graph.is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");
-    GetInfoResponse {
+    Ok(GetInfoResponse {
         version: versioner::of_info(),
         commit_hash: String::new(),
         alias: alias(&context.node.alias, &node_id),
@@ -51,7 +54,7 @@ pub(super) fn get_info(context: &Context) -> GetInfoResponse {
         wallet_synced: context.chain.is_healthy(),
         graph_cache_status: GraphCacheStatus::Loaded.into(),
         identity_pubkey: node_id,
-    }
+    })
 }
 
 /// Shuts the node down cleanly.

@@ -74,8 +74,11 @@ impl Lightning for LightningService {
     type SubscribePeerEventsStream = Answers<lnrpc::PeerEvent>;
     type SubscribeCustomMessagesStream = Answers<lnrpc::CustomMessage>;
 
-    async fn get_info(&self, _: Request<lnrpc::GetInfoRequest>) -> Call<lnrpc::GetInfoResponse> {
-        Ok(Response::new(info::get_info(&self.context)))
+    async fn get_info(
+        &self,
+        request: Request<lnrpc::GetInfoRequest>,
+    ) -> Call<lnrpc::GetInfoResponse> {
+        self.context.read(request, info::get_info).await
     }
 
     async fn stop_daemon(&self, _: Request<lnrpc::StopRequest>) -> Call<lnrpc::StopResponse> {
@@ -86,7 +89,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::WalletBalanceRequest>,
     ) -> Call<lnrpc::WalletBalanceResponse> {
-        wallet::balance(&self.context, request.get_ref()).map(Response::new)
+        self.context.read(request, wallet::balance).await
     }
 
     async fn new_address(
@@ -193,17 +196,16 @@ impl Lightning for LightningService {
 
     async fn channel_balance(
         &self,
-        _: Request<lnrpc::ChannelBalanceRequest>,
+        request: Request<lnrpc::ChannelBalanceRequest>,
     ) -> Call<lnrpc::ChannelBalanceResponse> {
-        let total = self.context.channels.balance();
-        Ok(Response::new(channel_balance::message(&total)))
+        self.context.read(request, channel_balance::sum).await
     }
 
     async fn list_channels(
         &self,
         request: Request<lnrpc::ListChannelsRequest>,
     ) -> Call<lnrpc::ListChannelsResponse> {
-        list_channels::list(&self.context, request.get_ref()).map(Response::new)
+        self.context.read(request, list_channels::list).await
     }
 
     async fn pending_channels(
