@@ -6,8 +6,8 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bitcoin::hex::DisplayHex;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
-use serde_json::Map;
+use prost_reflect::{DynamicMessage, Kind, MapKey, ReflectMessage, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The encoding of bytes in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,51 +29,87 @@ impl Bytes {
 
 /// Converts a message to JSON.
 pub fn json(message: &DynamicMessage, bytes: Bytes) -> serde_json::Value {
-    let descriptor = message.descriptor();
-    let mut fields: Vec<_> = descriptor.fields().collect();
-    // `fields` is sorted by number; the last element of a path is the position in the file.
-    fields.sort_by_key(|field| field.path().last().copied());
-    let shown =
-        |field: &FieldDescriptor| field.containing_oneof().is_none() || message.has_field(field);
-    let entry = |field: FieldDescriptor| (field.name().to_owned(), member(message, &field, bytes));
-    fields
-        .into_iter()
-        .filter(shown)
-        .map(entry)
-        .collect::<Map<_, _>>()
-        .into()
+    // Cannot fail: all keys are strings.
+    serde_json::to_value(Shown { message, bytes }).unwrap_or_default()
 }
 
-fn member(message: &DynamicMessage, field: &FieldDescriptor, bytes: Bytes) -> serde_json::Value {
-    if field.supports_presence() && !message.has_field(field) {
-        return serde_json::Value::Null;
+/// Converts a message to the text of its JSON. For a large message this takes much less time and memory than
+/// printing the result of [`json`].
+pub fn text(message: &DynamicMessage, bytes: Bytes) -> String {
+    // As above.
+    serde_json::to_string(&Shown { message, bytes }).unwrap_or_default()
+}
+
+/// A message as JSON shows it.
+struct Shown<'a> {
+    message: &'a DynamicMessage,
+    bytes: Bytes,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { message, bytes } = *self;
+        let descriptor = message.descriptor();
+        let mut fields: Vec<_> = descriptor.fields().collect();
+        // `fields` is sorted by number; the last element of a path is the position in the file.
+        fields.sort_by_key(|field| field.path().last().copied());
+        let mut members = serializer.serialize_map(None)?;
+        for field in &fields {
+            let is_set = message.has_field(field);
+            if field.containing_oneof().is_some() && !is_set {
+                continue;
+            }
+            if field.supports_presence() && !is_set {
+                members.serialize_entry(field.name(), &())?;
+                continue;
+            }
+            let content = Content {
+                value: &message.get_field(field),
+                kind: &field.kind(),
+                bytes,
+            };
+            members.serialize_entry(field.name(), &content)?;
+        }
+        members.end()
     }
-    content(&message.get_field(field), &field.kind(), bytes)
 }
 
-fn content(value: &Value, kind: &Kind, bytes: Bytes) -> serde_json::Value {
-    match value {
-        Value::Bool(on) => (*on).into(),
-        Value::I32(number) => (*number).into(),
-        Value::U32(number) => (*number).into(),
-        Value::I64(number) => number.to_string().into(),
-        Value::U64(number) => number.to_string().into(),
-        Value::F32(number) => (*number).into(),
-        Value::F64(number) => float(*number),
-        Value::String(text) => text.as_str().into(),
-        Value::Bytes(value) => bytes.text(value).into(),
-        Value::EnumNumber(number) => enum_name(*number, kind),
-        Value::Message(message) => json(message, bytes),
-        Value::List(items) => items
-            .iter()
-            .map(|item| content(item, kind, bytes))
-            .collect(),
-        Value::Map(entries) => {
-            let mut entries: Vec<_> = entries.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            let kind = map_value_kind(kind);
-            let entry = |(key, value)| (key_text(key), content(value, &kind, bytes));
-            entries.into_iter().map(entry).collect::<Map<_, _>>().into()
+/// The content of a field, or an element of it.
+struct Content<'a> {
+    value: &'a Value,
+    kind: &'a Kind,
+    bytes: Bytes,
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { value, kind, bytes } = *self;
+        match value {
+            Value::Bool(on) => serializer.serialize_bool(*on),
+            Value::I32(number) => serializer.serialize_i32(*number),
+            Value::U32(number) => serializer.serialize_u32(*number),
+            Value::I64(number) => serializer.collect_str(number),
+            Value::U64(number) => serializer.collect_str(number),
+            Value::F32(number) => serializer.serialize_f64(f64::from(*number)),
+            Value::F64(number) => float(*number).serialize(serializer),
+            Value::String(text) => serializer.serialize_str(text),
+            Value::Bytes(value) => serializer.serialize_str(&bytes.text(value)),
+            Value::EnumNumber(number) => match enum_name(*number, kind) {
+                Some(name) => serializer.serialize_str(&name),
+                None => serializer.serialize_i32(*number),
+            },
+            Value::Message(message) => Shown { message, bytes }.serialize(serializer),
+            Value::List(items) => {
+                let item = |value| Content { value, kind, bytes };
+                serializer.collect_seq(items.iter().map(item))
+            }
+            Value::Map(entries) => {
+                let mut entries: Vec<_> = entries.iter().collect();
+                entries.sort_by(|a, b| a.0.cmp(b.0));
+                let kind = &map_value_kind(kind);
+                let entry = |(key, value)| (key_text(key), Content { value, kind, bytes });
+                serializer.collect_map(entries.into_iter().map(entry))
+            }
         }
     }
 }
@@ -91,17 +127,14 @@ fn float(number: f64) -> serde_json::Value {
     }
 }
 
-/// Returns the name of an enum value (the first of several), or the number if the .proto file does not
-/// define it.
-fn enum_name(number: i32, kind: &Kind) -> serde_json::Value {
-    let Some(descriptor) = kind.as_enum() else {
-        return number.into();
-    };
-    let named = descriptor
+/// Returns the name of an enum value (the first of several), or `None` if the .proto file does not define it.
+fn enum_name(number: i32, kind: &Kind) -> Option<String> {
+    let named = kind
+        .as_enum()?
         .values()
         .filter(|value| value.number() == number)
         .min_by_key(|value| value.path().last().copied());
-    named.map_or(number.into(), |value| value.name().into())
+    named.map(|value| value.name().to_owned())
 }
 
 fn map_value_kind(kind: &Kind) -> Kind {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::from_json::from_json;
+use crate::json;
 use crate::lncli_shape::channel_ids;
 use crate::proto::lnrpc::*;
 use crate::proto::routerrpc::{BuildRouteResponse, RouteFeeResponse};
@@ -31,7 +32,12 @@ fn assert_same(ours: &serde_json::Value, lnd: &serde_json::Value, file: &str) {
 
 fn check<M: Message + Name + Default>(file: &str) {
     let lnd = recorded(file);
-    assert_same(&to_json(&message::<M>(&lnd)).unwrap(), &lnd, file);
+    let message = message::<M>(&lnd);
+    assert_same(&to_json(&message).unwrap(), &lnd, file);
+    let descriptor = POOL.get_message_by_name(&M::full_name()).unwrap();
+    let mut dynamic = DynamicMessage::new(descriptor);
+    dynamic.transcode_from(&message).unwrap();
+    assert_eq!(json::text(&dynamic, Bytes::Hex), lnd.to_string(), "{file}");
 }
 
 fn check_channels<M: Message + Name + Default>(file: &str) {

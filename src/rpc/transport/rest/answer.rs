@@ -7,12 +7,17 @@ use axum::body::{Body, Bytes};
 use futures_util::stream::{self, Stream, StreamExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use prost_reflect::DynamicMessage;
 use serde_json::json;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
+use super::call::Encoded;
+use crate::rpc::transport::streams::blocking;
 use lnd_api::json;
+
+/// The size in bytes of a message, as protobuf, from which it is converted on a blocking thread. Such a message
+/// takes about a millisecond; the graph of the public network takes seconds.
+const LARGE: usize = 32 * 1024;
 
 /// How long a stream waits for its first message before the HTTP header is sent. (lnd waits for the message
 /// without limit, so the header of SubscribeInvoices arrives with the first invoice.)
@@ -37,23 +42,25 @@ impl Answer {
     }
 
     /// Converts the result of a call that does not stream.
-    pub(super) async fn unary(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
-        let message = match called {
-            Ok(mut answers) => answers.message().await,
-            Err(status) => Err(status),
-        };
-        match message {
-            Ok(Some(message)) => Self {
+    pub(super) async fn unary(called: Result<Streaming<Encoded>, Status>) -> Self {
+        match Self::only_message(called).await {
+            Ok(json) => Self {
                 status: StatusCode::OK,
-                lines: one(json::json(&message, json::Bytes::Base64).to_string()),
+                lines: one(json),
             },
-            Ok(None) => Self::from_error(&Status::internal("the call ended without a response")),
             Err(status) => Self::from_error(&status),
         }
     }
 
+    async fn only_message(called: Result<Streaming<Encoded>, Status>) -> Result<String, Status> {
+        match called?.message().await? {
+            Some(message) => text(message).await,
+            None => Err(Status::internal("the call ended without a response")),
+        }
+    }
+
     /// Converts the result of a streaming call, one line per message.
-    pub(super) async fn streaming(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+    pub(super) async fn streaming(called: Result<Streaming<Encoded>, Status>) -> Self {
         let mut answers = match called {
             Ok(answers) => answers,
             Err(status) => return Self::stream_error(&status),
@@ -66,7 +73,7 @@ impl Answer {
         let answers = stream::iter(first).chain(answers);
         Self {
             status: StatusCode::OK,
-            lines: Box::pin(answers.map(|answer| line(&answer))),
+            lines: Box::pin(answers.then(line)),
         }
     }
 
@@ -74,7 +81,7 @@ impl Answer {
     fn stream_error(status: &Status) -> Self {
         Self {
             status: http_status(status.code()),
-            lines: Box::pin(stream::iter([line(&Err(status.clone()))])),
+            lines: one(error_line(status)),
         }
     }
 
@@ -92,13 +99,33 @@ fn one(json: String) -> Lines {
     Box::pin(stream::iter([Bytes::from(json)]))
 }
 
-/// Encodes one line of a stream. Clients look for the first characters and the newline.
-fn line(answer: &Result<DynamicMessage, Status>) -> Bytes {
-    let json = match answer {
-        Ok(message) => json!({"result": json::json(message, json::Bytes::Base64)}),
-        Err(status) => json!({"error": error(status)}),
+/// Converts a message to JSON, on a blocking thread if it is large.
+async fn text(message: Encoded) -> Result<String, Status> {
+    let convert = |message: Encoded| {
+        let message = message.decode()?;
+        Ok(json::text(&message, json::Bytes::Base64))
     };
-    format!("{json}\n").into()
+    match message.len() {
+        LARGE.. => blocking(move || convert(message)).await,
+        _ => convert(message),
+    }
+}
+
+/// Encodes one line of a stream. Clients look for the first characters and the newline.
+async fn line(answer: Result<Encoded, Status>) -> Bytes {
+    let json = match answer {
+        Ok(message) => text(message).await,
+        Err(status) => Err(status),
+    };
+    match json {
+        Ok(json) => format!("{{\"result\":{json}}}\n"),
+        Err(status) => error_line(&status),
+    }
+    .into()
+}
+
+fn error_line(status: &Status) -> String {
+    format!("{}\n", json!({"error": error(status)}))
 }
 
 fn error(status: &Status) -> serde_json::Value {

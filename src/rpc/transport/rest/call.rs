@@ -1,7 +1,9 @@
 //! Calls ampd's gRPC services in-process, so that REST behaves like gRPC.
 
+use axum::body::Bytes;
 use futures_util::Stream;
 use prost::Message;
+use prost::bytes::Buf;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -57,7 +59,7 @@ pub(super) async fn call(
     method: &Method,
     messages: impl Stream<Item = DynamicMessage> + Send + 'static,
     credentials: Credentials,
-) -> Result<Streaming<DynamicMessage>, Status> {
+) -> Result<Streaming<Encoded>, Status> {
     let mut request = Request::new(messages);
     credentials.attach_to(&mut request);
     let path = PathAndQuery::try_from(&*method.path);
@@ -69,12 +71,34 @@ pub(super) async fn call(
     Ok(answers.into_inner())
 }
 
-/// Encodes and decodes messages by their descriptors.
+/// A response message as protobuf. It is decoded where it is converted: a large one takes long.
+pub(super) struct Encoded {
+    descriptor: MessageDescriptor,
+    bytes: Bytes,
+}
+
+impl Encoded {
+    /// Returns the size in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    /// `Internal` if it does not match the descriptor.
+    pub(super) fn decode(self) -> Result<DynamicMessage, Status> {
+        DynamicMessage::decode(self.descriptor, self.bytes)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// Encodes requests and passes responses on with their descriptor.
 struct DynamicCodec(MessageDescriptor);
 
 impl Codec for DynamicCodec {
     type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
+    type Decode = Encoded;
     type Encoder = Writer;
     type Decoder = Reader;
 
@@ -103,13 +127,13 @@ impl Encoder for Writer {
 struct Reader(MessageDescriptor);
 
 impl Decoder for Reader {
-    type Item = DynamicMessage;
+    type Item = Encoded;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let message = DynamicMessage::decode(self.0.clone(), from);
-        message
-            .map(Some)
-            .map_err(|error| Status::internal(error.to_string()))
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Encoded>, Status> {
+        Ok(Some(Encoded {
+            descriptor: self.0.clone(),
+            bytes: from.copy_to_bytes(from.remaining()),
+        }))
     }
 }
