@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::error::WalletError;
 use super::keys::AccountKey;
 use super::log::{self, Record};
-use super::state::{Claims, Leases, State};
+use super::state::{CachedWallet, Claims, Leases, State};
 use super::store::{ChangeLog, NoteBook};
 use crate::sync::lock;
 
@@ -287,7 +287,7 @@ fn create(keys: &AccountKey, network: Network, birthday: BestBlock) -> Result<St
         .map_err(|e| WalletError::Internal(e.to_string()))?;
     }
     Ok(State {
-        bdk,
+        bdk: CachedWallet::new(bdk),
         held: BTreeSet::new(),
         sent: BTreeSet::new(),
         leases: Leases::default(),
@@ -314,7 +314,7 @@ fn load(keys: &AccountKey, network: Network, record: Record) -> Result<State, Wa
         .map_err(load_error)?
         .ok_or_else(|| WalletError::Damaged("the first record is empty".to_owned()))?;
     Ok(State {
-        bdk,
+        bdk: CachedWallet::new(bdk),
         held,
         sent,
         leases: Leases::default(),

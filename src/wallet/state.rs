@@ -7,9 +7,11 @@ use bdk_wallet::{KeychainKind, LocalOutput};
 use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut, Txid};
 
+mod cached;
 mod claims;
 mod leases;
 
+pub(super) use cached::CachedWallet;
 pub use claims::Claim;
 #[cfg(test)]
 pub(super) use claims::{BLOCKS_PER_RECORD, CLAIM_BLOCKS};
@@ -19,7 +21,7 @@ pub(super) use leases::Leases;
 
 /// The state behind the lock.
 pub(super) struct State {
-    pub(super) bdk: bdk_wallet::Wallet,
+    pub(super) bdk: CachedWallet,
     /// Funding transactions that only LDK may broadcast.
     pub(super) held: BTreeSet<Txid>,
     /// Payments made by the user.
