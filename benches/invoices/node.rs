@@ -14,8 +14,9 @@ use regtest::api::Api;
 use regtest::binaries::Binaries;
 use regtest::network::Network;
 
-use crate::fill::{History, invoice_hash, static_addr};
-use crate::{LARGE, SAMPLES, SMALL, Samples, WARM_UP, memory_mb, warm};
+use crate::common::fill::{History, invoice_hash, static_addr};
+use crate::common::{Samples, memory_mb, warm};
+use crate::{LARGE, SAMPLES, SMALL, WARM_UP, ordinary};
 
 const NAMES: [&str; 2] = ["small", "large"];
 /// Events read by a subscriber that was disconnected for very long.
@@ -53,11 +54,11 @@ impl Nodes {
     /// The ratios of AddInvoice and LookupInvoiceV2 over gRPC.
     pub(crate) async fn ratios(&self) -> Result<[f64; 2]> {
         let (small, large) = (self.network["small"].api()?, self.network["large"].api()?);
-        let mut added = Samples::default();
+        let mut added = Samples::after(WARM_UP);
         for n in 0..WARM_UP + SAMPLES {
             added.add(n, add_invoice(&small).await?, add_invoice(&large).await?);
         }
-        let mut found = Samples::default();
+        let mut found = Samples::after(WARM_UP);
         for n in 0..WARM_UP + SAMPLES {
             let first = lookup(&small, SMALL, n).await?;
             found.add(n, first, lookup(&large, LARGE, n).await?);
@@ -97,7 +98,7 @@ async fn add_invoice(api: &Api) -> Result<Duration> {
 
 /// Looks up a different paid BOLT 11 invoice each time.
 async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
-    let hash = invoice_hash(history.ordinary(n as u64));
+    let hash = invoice_hash(ordinary(history, n as u64));
     let request = LookupInvoiceMsg {
         invoice_ref: Some(InvoiceRef::PaymentHash(hash.0.to_vec())),
         ..Default::default()

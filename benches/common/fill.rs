@@ -27,11 +27,11 @@ impl History {
     pub(crate) const fn static_payments(self) -> u64 {
         self.htlcs - (self.invoices - 1) * PARTS
     }
+}
 
-    /// The add index of the n-th BOLT 11 invoice to look up, spread over the whole history.
-    pub(crate) const fn ordinary(self, n: u64) -> u64 {
-        2 * (1 + n * 7_919 % (self.invoices / 2))
-    }
+/// When the invoice with this add index was created, in seconds since 1970.
+pub(crate) const fn created_at(add_index: u64) -> u64 {
+    START + add_index * STEP
 }
 
 /// HTLCs per payment of the other invoices.
@@ -204,7 +204,7 @@ fn invoice(add_index: u64) -> InvoiceRecord {
             ..InvoiceTerms::default()
         },
         value_msat: 0,
-        created_at: START + add_index * STEP,
+        created_at: created_at(add_index),
         expires_at: None,
         state: InvoiceState::Open,
         settle_index: None,

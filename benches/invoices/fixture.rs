@@ -19,7 +19,7 @@ use ldk_amp::{AmpRecord, HtlcKey, MppRecord, SetId, SetLimits, Share, Splitter};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::fill::{self, History, bytes};
+use crate::common::fill::{self, History, bytes};
 
 const HEIGHT: u32 = 900_000;
 
@@ -137,7 +137,7 @@ impl Fixture {
     /// LookupInvoiceV2 without gRPC, of a different paid BOLT 11 invoice each time.
     pub(crate) fn lookup(&mut self) -> Result<Duration> {
         self.count += 1;
-        let add_index = self.history.ordinary(self.count);
+        let add_index = crate::ordinary(self.history, self.count);
         let by = InvoiceRef::Hash(fill::invoice_hash(add_index));
         let start = Instant::now();
         let found = self.registry.lookup(&by, HtlcSelection::All)?;

@@ -8,20 +8,19 @@
 //! The databases are in the operating system's cache, as they eventually are on a node with enough
 //! memory: this measures ampd, not the time of a disk to find a page.
 
-mod fill;
-mod fixture;
-mod node;
+mod common;
+mod invoices;
 
-use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ampd::storage::Store;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use fill::History;
-use fixture::Fixture;
-use node::Nodes;
+use common::fill::History;
+use common::{Samples, memory_mb, warm};
+use invoices::fixture::Fixture;
+use invoices::node::Nodes;
 
 const SMALL: History = History {
     invoices: 100,
@@ -31,6 +30,11 @@ const LARGE: History = History {
     invoices: 100_000,
     htlcs: 1_000_000,
 };
+
+/// The add index of the n-th BOLT 11 invoice to look up, spread over the whole history.
+const fn ordinary(history: History, n: u64) -> u64 {
+    2 * (1 + n * 7_919 % (history.invoices / 2))
+}
 
 /// Pairs of samples per operation.
 const SAMPLES: usize = 1_000;
@@ -46,7 +50,13 @@ async fn main() -> Result<()> {
     let mut small = build(&scratch.path().join("small"), SMALL).await?;
     let mut large = build(&scratch.path().join("large"), LARGE).await?;
 
-    println!("\np50 of {SAMPLES}                small       large    ratio");
+    println!(
+        "\n{:<52} {:>11} {:>11} {:>8}",
+        format!("p50 of {SAMPLES}"),
+        "small",
+        "large",
+        "ratio"
+    );
     let mut ratios = vec![
         add_invoice(&mut small, &mut large).await?,
         accept_and_settle(&mut small, &mut large).await?,
@@ -93,7 +103,7 @@ async fn build(dir: &Path, history: History) -> Result<Fixture> {
 }
 
 async fn add_invoice(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
-    let mut samples = Samples::default();
+    let mut samples = Samples::after(WARM_UP);
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.add_invoice().await?, large.add_invoice().await?);
     }
@@ -101,7 +111,7 @@ async fn add_invoice(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
 }
 
 fn lookup(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
-    let mut samples = Samples::default();
+    let mut samples = Samples::after(WARM_UP);
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.lookup()?, large.lookup()?);
     }
@@ -109,58 +119,10 @@ fn lookup(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
 }
 
 async fn accept_and_settle(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
-    let mut samples = Samples::default();
+    let mut samples = Samples::after(WARM_UP);
     for n in 0..WARM_UP + SAMPLES {
         let first = small.accept_and_settle().await?;
         samples.add(n, first, large.accept_and_settle().await?);
     }
     Ok(samples.report("accept and settle"))
-}
-
-/// Reads a file so that it is in the operating system's cache; returns its length.
-fn warm(file: &Path) -> Result<u64> {
-    Ok(std::io::copy(&mut File::open(file)?, &mut std::io::sink())?)
-}
-
-/// The times of one operation on both databases, measured in turn.
-#[derive(Default)]
-struct Samples {
-    small: Vec<Duration>,
-    large: Vec<Duration>,
-}
-
-impl Samples {
-    fn add(&mut self, n: usize, small: Duration, large: Duration) {
-        if n >= WARM_UP {
-            self.small.push(small);
-            self.large.push(large);
-        }
-    }
-
-    /// Prints the medians and returns their ratio.
-    fn report(mut self, what: &str) -> f64 {
-        let (small, large) = (median(&mut self.small), median(&mut self.large));
-        let ratio = large.as_secs_f64() / small.as_secs_f64();
-        let us = |time: Duration| time.as_secs_f64() * 1e6;
-        println!(
-            "{what:<22} {:>8.0} µs {:>8.0} µs {ratio:>8.2}",
-            us(small),
-            us(large)
-        );
-        ratio
-    }
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// Reads a field of `/proc/<pid>/status`, in MB.
-fn memory_mb(pid: &str, field: &str) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(field));
-    let kb = line.and_then(|line| line.split_whitespace().nth(1));
-    let kb: u64 = kb.with_context(|| format!("no {field}"))?.parse()?;
-    Ok(kb.div_ceil(1024))
 }
