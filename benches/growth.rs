@@ -3,8 +3,8 @@
 //!
 //! Two nodes with a channel between them get a small and a large database. Each call then goes to both in
 //! turn, many times, so that other load on the machine affects both. A page of 50 may take at most 1.2 times
-//! as long with the long history. Then both get a network graph, and the time that gossip waits while all of a
-//! large graph is read is limited. The benchmark fails if a limit is exceeded.
+//! as long with the long history. Then both get a network graph, and the time that gossip waits while all
+//! of a large graph is read is limited. The benchmark fails if a limit is exceeded.
 
 mod common;
 mod lists;

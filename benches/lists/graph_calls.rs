@@ -25,8 +25,8 @@ const LARGE: GraphSize = GraphSize {
 
 const SAMPLES: u64 = 20;
 
-/// Prints the times of all calls with a small and a large graph; returns how long gossip waits (p99) while the
-/// large one is read.
+/// Prints the times of all calls with a small and a large graph; returns how long gossip waits (p99) while
+/// the large one is read.
 pub(crate) async fn measure(nodes: &mut Nodes) -> Result<Duration> {
     println!();
     nodes.set_graphs([SMALL, LARGE]).await?;

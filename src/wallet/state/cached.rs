@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use bdk_wallet::LocalOutput;
 use bitcoin::OutPoint;
 
-/// bdk's wallet. Whoever may change it gets it by [`DerefMut`], which forgets what was computed.
+/// bdk's wallet. Access to change it is by [`DerefMut`], which forgets what was computed.
 pub(in crate::wallet) struct CachedWallet {
     bdk: bdk_wallet::Wallet,
     unspent: OnceCell<Unspent>,

@@ -15,8 +15,8 @@ use super::call::Encoded;
 use crate::rpc::transport::streams::blocking;
 use lnd_api::json;
 
-/// The size in bytes of a message, as protobuf, from which it is converted on a blocking thread. Such a message
-/// takes about a millisecond; the graph of the public network takes seconds.
+/// The size in bytes of a message, as protobuf, from which it is converted on a blocking thread. Such a
+/// message takes about a millisecond; the graph of the public network takes seconds.
 const LARGE: usize = 32 * 1024;
 
 /// How long a stream waits for its first message before the HTTP header is sent. (lnd waits for the message
