@@ -28,6 +28,10 @@ const WALLET: &str = "regtest";
 /// Number of attempts when another process took the chosen port.
 const PORT_ATTEMPTS: usize = 5;
 
+/// Bitcoin Knots rejects transactions with lock time 21 by default, and Core Lightning chooses one of the last
+/// hundred blocks at random. In a file, because Bitcoin Core ignores unknown options only there.
+const CONFIG: &str = "rejectparasites=0\n";
+
 /// A running bitcoind, killed when dropped; its directory belongs to the caller.
 #[derive(Debug)]
 pub struct Bitcoind {
@@ -88,6 +92,7 @@ impl Bitcoind {
             password: login.password.clone(),
             path: "/".to_owned(),
         };
+        fs::write(dir.join("bitcoin.conf"), CONFIG)?;
         let mut bitcoind = Self {
             exe: tokio::task::spawn_blocking(find_bitcoind::find).await??,
             dir: dir.to_owned(),
