@@ -13,6 +13,7 @@ use super::sql::bound;
 const DAY: i64 = 86_400;
 
 /// A range that contains no index.
+#[expect(clippy::reversed_empty_ranges, reason = "empty on purpose")]
 const NONE: RangeInclusive<i64> = 1..=0;
 
 /// A table of days.
