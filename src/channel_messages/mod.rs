@@ -112,7 +112,8 @@ where
         self
     }
 
-    /// Sets the database whose commits [`HeldMessages`] wait for; by default they do not wait.
+    /// Sets the database whose commits `funding_signed` and `closing_signed` wait for; by default they do
+    /// not wait.
     #[must_use]
     pub fn committing_by(mut self, commits: Arc<dyn Commits>) -> Self {
         self.held_messages = Mutex::new(HeldMessages::waiting_for(commits));

@@ -5,8 +5,8 @@
 //! pays over gRPC and measures what a client sees: a payment lasts from the call to the message
 //! that reports its success.
 //!
-//! Each mode has a module with `run`, which prints tables, adds their figures to the [`Report`] and
-//! compares them with the [`targets`]. Progress is shown on stderr.
+//! Each mode has a module with `run`, which prints tables, adds their figures to the `Report` and
+//! compares them with the `targets`. Progress is shown on stderr.
 
 mod cold_start;
 mod compare;
