@@ -28,8 +28,8 @@ const WALLET: &str = "regtest";
 /// Number of attempts when another process took the chosen port.
 const PORT_ATTEMPTS: usize = 5;
 
-/// Bitcoin Knots rejects transactions with lock time 21 by default, and Core Lightning chooses one of the last
-/// hundred blocks at random. In a file, because Bitcoin Core ignores unknown options only there.
+/// Bitcoin Knots rejects transactions with lock time 21 by default, and Core Lightning chooses one of the
+/// last hundred blocks at random. In a file, because Bitcoin Core ignores unknown options only there.
 const CONFIG: &str = "rejectparasites=0\n";
 
 /// A running bitcoind, killed when dropped; its directory belongs to the caller.
