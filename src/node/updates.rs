@@ -43,8 +43,8 @@ impl Updates {
         }
     }
 
-    /// Notified when an update has completed at once, so that HTLCs may be ready to be processed. Everyone
-    /// who learns of such HTLCs otherwise notifies it, too.
+    /// Notified when HTLCs may be ready to be processed: here when an update has completed at once, elsewhere
+    /// when a commit has completed or an event was handled.
     pub(super) fn wake(&self) -> &Arc<Notify> {
         &self.wake
     }
