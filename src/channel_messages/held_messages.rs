@@ -6,7 +6,7 @@
 //!
 //! `closing_signed`: the peer may broadcast the closing transaction, in which no HTLC is left. The last
 //! `revoke_and_ack` that removed one need not be on disk when LDK has processed it (see
-//! [`Unwaited`](crate::storage::monitors::Unwaited)), but now it must be.
+//! [`SecretOnlyUpdates`](crate::storage::monitors::SecretOnlyUpdates)), but now it must be.
 
 use std::sync::Arc;
 

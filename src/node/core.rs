@@ -31,7 +31,7 @@ use crate::ldk::{
 };
 use crate::logging::ldk::LdkLogger;
 use crate::routing::graph;
-use crate::storage::monitors::{MonitorReader, MonitorStore, Unwaited};
+use crate::storage::monitors::{MonitorReader, MonitorStore, SecretOnlyUpdates};
 use crate::storage::{DirectoryLock, StorageError, Store};
 use crate::wallet::{ChannelSigners, Wallet};
 use ldk_amp::EnvelopeKey;
@@ -207,7 +207,7 @@ fn monitoring(
     let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
     let gate = Arc::new(gate);
     let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
-    let unwaited = Arc::new(Unwaited::default());
+    let secret_only = Arc::new(SecretOnlyUpdates::default());
     let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
         None,
         ldk_broadcaster.clone(),
@@ -215,7 +215,7 @@ fn monitoring(
         fees.clone(),
         Arc::new(MonitorStore {
             store: store.clone(),
-            unwaited: unwaited.clone(),
+            secret_only: secret_only.clone(),
         }),
         signers.keys.clone(),
         signers.keys.get_peer_storage_key(),
@@ -225,7 +225,7 @@ fn monitoring(
         unfunded: unfunded.clone(),
         spends: spends.clone(),
     });
-    let updates = Arc::new(Updates::new(monitors.clone(), unwaited));
+    let updates = Arc::new(Updates::new(monitors.clone(), secret_only));
     let stored_monitors = MonitorReader {
         keys: signers.keys.clone(),
         signers: signers.clone(),

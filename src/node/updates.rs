@@ -17,7 +17,7 @@ use lightning::ln::types::ChannelId;
 use tokio::sync::Notify;
 
 use crate::ldk::{ChainMonitor, ChannelMonitor, ChannelSigner};
-use crate::storage::monitors::Unwaited;
+use crate::storage::monitors::SecretOnlyUpdates;
 use crate::sync::lock;
 
 /// Highest update id of a monitor that LDK may archive immediately: its channel saw nothing but the close,
@@ -27,17 +27,17 @@ const FEW_UPDATES: u64 = 3;
 /// LDK's chain monitor as the manager sees it, with pending updates tracked.
 pub(super) struct Updates {
     monitors: Arc<ChainMonitor>,
-    unwaited: Arc<Unwaited>,
+    secret_only: Arc<SecretOnlyUpdates>,
     wake: Arc<Notify>,
     /// The last update of each channel that the manager waits for.
     pending: Mutex<HashMap<ChannelId, u64>>,
 }
 
 impl Updates {
-    pub(super) fn new(monitors: Arc<ChainMonitor>, unwaited: Arc<Unwaited>) -> Self {
+    pub(super) fn new(monitors: Arc<ChainMonitor>, secret_only: Arc<SecretOnlyUpdates>) -> Self {
         Self {
             monitors,
-            unwaited,
+            secret_only,
             wake: Arc::default(),
             pending: Mutex::default(),
         }
@@ -114,7 +114,7 @@ impl Watch<ChannelSigner> for Updates {
     ) -> ChannelMonitorUpdateStatus {
         self.begin(channel_id, update.update_id);
         let status = self.monitors.update_channel(channel_id, update);
-        if self.unwaited.take(&channel_id) {
+        if self.secret_only.take(&channel_id) {
             // Fails only for an unknown channel.
             let _ = self
                 .monitors

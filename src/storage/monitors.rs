@@ -31,15 +31,15 @@ const UPDATES_PER_MONITOR: u64 = 100;
 /// update in the manager and holds back the messages that depend on it.
 pub struct MonitorStore {
     pub store: Arc<Store>,
-    pub unwaited: Arc<Unwaited>,
+    pub secret_only: Arc<SecretOnlyUpdates>,
 }
 
 /// The channels whose last monitor update nothing waits for, as it consists of nothing but the secret that
 /// the peer's `revoke_and_ack` revealed. The node completes such updates at once.
 #[derive(Default)]
-pub struct Unwaited(Mutex<HashSet<ChannelId>>);
+pub struct SecretOnlyUpdates(Mutex<HashSet<ChannelId>>);
 
-impl Unwaited {
+impl SecretOnlyUpdates {
     /// Returns whether this is such a channel, and removes it.
     pub fn take(&self, channel_id: &ChannelId) -> bool {
         lock(&self.0).remove(channel_id)
@@ -67,21 +67,21 @@ impl Persist<ChannelSigner> for MonitorStore {
         monitor: &ChannelMonitor,
     ) -> ChannelMonitorUpdateStatus {
         let channel_id = monitor.channel_id();
-        let is_unwaited = update.is_some_and(reveals_secret_only);
+        let is_secret_only = update.is_some_and(reveals_secret_only);
         self.store.submit_monitor(match update {
             Some(update) if update.update_id % UPDATES_PER_MONITOR != 0 => {
-                let awaited_by = (!is_unwaited).then_some(channel_id);
+                let awaited_by = (!is_secret_only).then_some(channel_id);
                 MonitorWrite::update(name, update, awaited_by)
             }
             Some(_) => {
-                let awaited_by = (!is_unwaited).then_some(channel_id);
+                let awaited_by = (!is_secret_only).then_some(channel_id);
                 MonitorWrite::whole(name, monitor, awaited_by)
             }
             // A new block, or an update that the monitor refused: LDK waits for neither.
             None => MonitorWrite::whole(name, monitor, None),
         });
-        if is_unwaited {
-            lock(&self.unwaited.0).insert(channel_id);
+        if is_secret_only {
+            lock(&self.secret_only.0).insert(channel_id);
         }
         ChannelMonitorUpdateStatus::InProgress
     }
