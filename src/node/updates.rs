@@ -146,11 +146,16 @@ impl Watch<ChannelSigner> for Updates {
 
 #[cfg(test)]
 mod tests {
-    use lightning::sign::KeysManager;
-    use lightning::util::ser::{ReadableArgs, Writeable};
+    use bitcoin::{BlockHash, Network};
+    use lightning::sign::{KeysManager, NodeSigner};
+    use lightning::util::ser::{Readable, ReadableArgs, Writeable};
+    use lightning::util::test_utils::{TestBroadcaster, TestFeeEstimator};
 
     use super::*;
     use crate::channels::test_node::{TestNode, TestSigners, two_nodes};
+    use crate::logging::ldk::LdkLogger;
+    use crate::storage::Store;
+    use crate::storage::monitors::MonitorStore;
 
     #[tokio::test]
     async fn monitors_with_pending_updates_are_not_archived() {
@@ -176,17 +181,93 @@ mod tests {
     async fn rejected_monitor_does_not_block_archiving() {
         let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
         let updates = Updates::new(alice.monitors.clone(), Arc::default());
-        let channel_id = alice.manager.list_channels()[0].channel_id;
-        let again = {
-            let monitor = alice.monitors.get_monitor(channel_id).unwrap();
-            let bytes = monitor.encode();
-            let keys = Arc::new(KeysManager::new(&[1; 32], 1, 1, true));
-            let args = (&*keys, &TestSigners(keys.clone()));
-            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], args)
-                .unwrap()
-                .1
-        };
+        let (channel_id, again) = copy_of_monitor(&alice);
         assert!(updates.watch_channel(channel_id, again).is_err());
         assert!(updates.archive(&HashSet::new()));
+    }
+
+    /// LDK never completes an update that the monitor refused: the channel stands still.
+    #[tokio::test]
+    async fn only_an_accepted_secret_completes_at_once() {
+        let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
+        let directory = tempfile::tempdir().unwrap();
+        let secret_only: Arc<SecretOnlyUpdates> = Arc::default();
+        let monitors = monitors_in(directory.path(), &secret_only);
+        let (channel_id, monitor) = copy_of_monitor(&alice);
+        let last = monitor.get_latest_update_id();
+        let updates = Updates::new(monitors, secret_only);
+        updates.watch_channel(channel_id, monitor).unwrap();
+        let written = updates.monitors.channel_monitor_updated(channel_id, last);
+        written.unwrap();
+        updates.release_pending_monitor_events();
+        assert!(updates.pending().is_empty(), "watched");
+
+        let number_of_first = (1 << 48) - 1;
+        updates.update_channel(channel_id, &secret(channel_id, last + 1, number_of_first));
+        assert_eq!(updates.pending().get(&channel_id), Some(&(last + 1)));
+        updates.release_pending_monitor_events();
+        assert!(updates.pending().is_empty(), "accepted");
+
+        // The first secret cannot be derived from this one, as it must be.
+        updates.update_channel(
+            channel_id,
+            &secret(channel_id, last + 2, number_of_first - 1),
+        );
+        updates.release_pending_monitor_events();
+        assert_eq!(updates.pending().get(&channel_id), Some(&(last + 2)));
+    }
+
+    /// A chain monitor whose monitors are stored in `directory`.
+    fn monitors_in(
+        directory: &std::path::Path,
+        secret_only: &Arc<SecretOnlyUpdates>,
+    ) -> Arc<ChainMonitor> {
+        let keys = Arc::new(KeysManager::new(&[1; 32], 1, 1, true));
+        let persister = MonitorStore {
+            store: Arc::new(Store::open(directory).unwrap()),
+            secret_only: secret_only.clone(),
+        };
+        Arc::new(ChainMonitor::new(
+            None,
+            Arc::new(TestBroadcaster::new(Network::Regtest)),
+            Arc::new(LdkLogger),
+            Arc::new(TestFeeEstimator::new(253)),
+            Arc::new(persister),
+            keys.clone(),
+            keys.get_peer_storage_key(),
+        ))
+    }
+
+    /// The node's only channel, and its monitor read again.
+    fn copy_of_monitor(node: &TestNode) -> (ChannelId, ChannelMonitor) {
+        let channel_id = node.manager.list_channels()[0].channel_id;
+        let bytes = node.monitors.get_monitor(channel_id).unwrap().encode();
+        let keys = Arc::new(KeysManager::new(&[1; 32], 1, 1, true));
+        let args = (&*keys, &TestSigners(keys.clone()));
+        let read = <(BlockHash, ChannelMonitor)>::read(&mut &bytes[..], args);
+        (channel_id, read.unwrap().1)
+    }
+
+    /// An update with the secret of a commitment, and nothing else.
+    fn secret(channel_id: ChannelId, update_id: u64, commitment: u64) -> ChannelMonitorUpdate {
+        const VERSIONS: [u8; 2] = [1, 1];
+        const COMMITMENT_SECRET: u8 = 3;
+        let number = [&[0, 8][..], &commitment.to_be_bytes()].concat();
+        let secret = [&[2, 32][..], &[7; 32]].concat();
+        let fields = [number, secret].concat();
+        let steps = [
+            &1_u64.to_be_bytes()[..],
+            &[COMMITMENT_SECRET, fields.len() as u8],
+        ]
+        .concat();
+        let channel = [&[34, 3, 32][..], &channel_id.0].concat();
+        let parts = [
+            VERSIONS.into(),
+            update_id.to_be_bytes().into(),
+            steps,
+            fields,
+            channel,
+        ];
+        ChannelMonitorUpdate::read(&mut &parts.concat()[..]).unwrap()
     }
 }
