@@ -12,6 +12,10 @@ use crate::storage::{StorageError, Store};
 /// cause any number of them at no cost.
 const RECENT_CANCELED: u8 = 50;
 
+/// Maximum number of settled sets returned for an AMP invoice, newest first: a static invoice may have been
+/// paid any number of times.
+const RECENT_SETTLED: u16 = 1_000;
+
 /// The HTLC states as literals for queries.
 const HELD: u8 = HtlcState::Accepted.number();
 const SETTLED: u8 = HtlcState::Settled.number();
@@ -33,15 +37,16 @@ impl Store {
                 return Ok(None);
             };
             let index = [signed(invoice.add_index)];
+            let shown = (index[0], named_set(&snapshot, by)?);
             let (htlcs, sets) = match (selection, by) {
                 (HtlcSelection::SetOnly, InvoiceRef::SetId(id)) => (
                     htlcs(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
                     sets(&snapshot, "WHERE set_id = ?1", [id.as_bytes()])?,
                 ),
-                (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&snapshot, index)?),
+                (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&snapshot, shown)?),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) if invoice.kind.is_amp() => (
-                    htlcs_of_amp(&snapshot, index)?,
-                    sets_of_invoice(&snapshot, index)?,
+                    htlcs_of_amp(&snapshot, shown)?,
+                    sets_of_invoice(&snapshot, shown)?,
                 ),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) => {
                     (htlcs(&snapshot, "WHERE add_index = ?1", index)?, Vec::new())
@@ -121,10 +126,40 @@ fn htlcs(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result
         .collect()
 }
 
-/// Returns all held and settled HTLCs and the newest canceled ones.
-fn htlcs_of_amp(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<HtlcRecord>> {
-    let kept = format!("WHERE add_index = ?1 AND state IN ({HELD}, {SETTLED})");
-    let mut found = htlcs(db, &kept, index)?;
+/// The add index of an AMP invoice, and the id of the set that it was looked up by.
+type Shown = (i64, Option<[u8; 32]>);
+
+/// Returns the set that the invoice is looked up by, directly or by the hash of one of its HTLCs.
+fn named_set(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<[u8; 32]>> {
+    match by {
+        InvoiceRef::SetId(id) => Ok(Some(*id.as_bytes())),
+        InvoiceRef::Addr(_) => Ok(None),
+        InvoiceRef::Hash(hash) => {
+            let query = "SELECT set_id FROM htlcs WHERE payment_hash = ?1 LIMIT 1";
+            let mut query = db.prepare_cached(query)?;
+            let found = query.query_row([hash.0], |row| row.get(0)).optional()?;
+            Ok(found.flatten())
+        }
+    }
+}
+
+/// The condition for the sets that a lookup shows of those that are settled: the newest and the named one.
+fn is_shown() -> String {
+    format!(
+        "(set_id IN (SELECT set_id FROM amp_sets WHERE add_index = ?1 AND settle_index > 0
+              ORDER BY settle_index DESC LIMIT {RECENT_SETTLED})
+          OR set_id = ?2)"
+    )
+}
+
+/// Returns all held HTLCs, those of the settled sets that are shown, and the newest canceled ones.
+fn htlcs_of_amp(db: &Connection, shown: Shown) -> rusqlite::Result<Vec<HtlcRecord>> {
+    let index = [shown.0];
+    let held = format!("WHERE add_index = ?1 AND state = {HELD}");
+    let mut found = htlcs(db, &held, index)?;
+    // The plus keeps SQLite from using an index of the states, which would read all settled HTLCs.
+    let settled = format!("WHERE +state = {SETTLED} AND {}", is_shown());
+    found.extend(htlcs(db, &settled, shown)?);
     let canceled = format!(
         "SELECT * FROM htlcs WHERE add_index = ?1 AND state = {CANCELED}
          ORDER BY resolved_at DESC LIMIT {RECENT_CANCELED}"
@@ -137,9 +172,9 @@ fn htlcs_of_amp(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<HtlcRe
     Ok(found)
 }
 
-/// Returns the held and the newest canceled sets, followed by the settled ones in order of
+/// Returns the held and the newest canceled sets, followed by the settled ones that are shown, in order of
 /// settlement.
-fn sets_of_invoice(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<SetRecord>> {
+fn sets_of_invoice(db: &Connection, shown: Shown) -> rusqlite::Result<Vec<SetRecord>> {
     // The plus keeps SQLite from using the index on settle_index, which would read all unsettled sets.
     let unsettled = format!(
         "WHERE +settle_index IS NULL AND (set_id IN (
@@ -148,12 +183,9 @@ fn sets_of_invoice(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<Set
              SELECT set_id FROM htlcs WHERE add_index = ?1 AND state = {CANCELED}
              ORDER BY resolved_at DESC LIMIT {RECENT_CANCELED}))"
     );
-    let mut found = sets(db, &unsettled, index)?;
-    found.extend(sets(
-        db,
-        "WHERE add_index = ?1 AND settle_index > 0",
-        index,
-    )?);
+    let mut found = sets(db, &unsettled, [shown.0])?;
+    let settled = format!("WHERE +settle_index > 0 AND {}", is_shown());
+    found.extend(sets(db, &settled, shown)?);
     Ok(found)
 }
 

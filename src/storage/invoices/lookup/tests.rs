@@ -166,3 +166,31 @@ fn only_the_newest_canceled_htlcs_are_returned() {
         "an old set must be found by its id"
     );
 }
+
+#[test]
+fn only_the_newest_settled_sets_and_the_named_one_are_returned() {
+    let (_dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    let last = u64::from(RECENT_SETTLED) + 2;
+    for id in 1..=last {
+        store.submit(PutSet(set(id, HtlcState::Settled)));
+        store.submit(PutHtlc(shard(id, id)));
+    }
+    store.flush();
+    let newest: Vec<u64> = (3..=last).collect();
+    let with_first: Vec<u64> = [1].into_iter().chain(3..=last).collect();
+    for (by, expected) in [
+        (InvoiceRef::Addr(PaymentAddr::from_bytes(key(1))), &newest),
+        (InvoiceRef::SetId(set_id(last)), &newest),
+        (InvoiceRef::SetId(set_id(1)), &with_first),
+        (InvoiceRef::Hash(PaymentHash(key(1))), &with_first),
+    ] {
+        let (_, htlcs, sets) = store
+            .find_invoice(&by, HtlcSelection::All)
+            .unwrap()
+            .unwrap();
+        let htlcs: Vec<u64> = htlcs.iter().map(|htlc| htlc.htlc_id).collect();
+        let sets: Vec<u64> = sets.iter().filter_map(|set| set.settle_index).collect();
+        assert_eq!((&htlcs, &sets), (expected, expected), "{by:?}");
+    }
+}
