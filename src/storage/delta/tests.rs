@@ -69,6 +69,42 @@ fn delta_is_as_small_as_the_change() {
     assert_eq!(apply(&old, &delta).unwrap(), new);
 }
 
+/// Channels of 3,400 bytes, with zeros between what differs.
+fn similar_channels(count: u32) -> Vec<u8> {
+    const FIELDS: u32 = 10;
+    let field = |number: u32| {
+        let seed = number.wrapping_mul(2_654_435_761);
+        let value = (0..60u32).flat_map(move |i| (seed ^ (i * i)).to_be_bytes());
+        value.chain([0; 100])
+    };
+    (0..count * FIELDS).flat_map(field).collect()
+}
+
+#[test]
+fn similar_channels_are_not_confused() {
+    let old = similar_channels(1_000);
+    // What changes in a channel when an HTLC is committed.
+    let mut new = old.clone();
+    new.splice(130..148, [1; 18]);
+    new.splice(455..1_831, [2; 9]);
+    let delta = between(&old, &new).unwrap();
+    assert!(delta.len() < 200, "{} bytes", delta.len());
+    assert_eq!(apply(&old, &delta).unwrap(), new);
+}
+
+#[test]
+fn large_change_of_one_channel_is_found() {
+    let old = similar_channels(1_000);
+    let mut without = old.clone();
+    without.drain(500..200_500);
+    let delta = between(&old, &without).unwrap();
+    assert!(delta.len() < 200, "{} bytes", delta.len());
+    assert_eq!(apply(&old, &delta).unwrap(), without);
+    let delta = between(&without, &old).unwrap();
+    assert!(delta.len() < 201_000, "{} bytes", delta.len());
+    assert_eq!(apply(&without, &delta).unwrap(), old);
+}
+
 #[test]
 fn equal_bytes_have_a_delta_of_one_operation() {
     let old = encoding(2);
