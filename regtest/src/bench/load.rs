@@ -18,6 +18,9 @@ use crate::api::Api;
 
 /// Delay before retrying a payment that found the channel full.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// Pause before each payment that is sent alone, so that the nodes are idle. Otherwise it would wait for the
+/// commitments that remove the HTLC of the one before.
+const IDLE_TIME: Duration = Duration::from_millis(20);
 /// Time after which a channel that is still full is an error.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -49,6 +52,7 @@ pub(super) struct Sample {
 /// Result of a measurement with at least one payment.
 #[derive(Debug)]
 pub(super) struct Measured {
+    /// Without the pauses between payments.
     pub elapsed: Duration,
     /// Resources that the nodes on the route used during the measurement, the payer first.
     pub used: Vec<Reading>,
@@ -82,6 +86,8 @@ struct Work {
     payer: Api,
     requests: Requests,
     limit: Limit,
+    /// Before each payment.
+    pause: Option<Duration>,
     start: Instant,
     next: AtomicUsize,
 }
@@ -94,6 +100,7 @@ pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
         payer: bench.payer.clone(),
         requests: cell.requests,
         limit: cell.limit,
+        pause: (cell.at_a_time == 1).then_some(IDLE_TIME),
         start,
         next: AtomicUsize::new(0),
     });
@@ -106,7 +113,10 @@ pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
     while let Some(done) = workers.join_next().await {
         samples.extend(done??);
     }
-    let elapsed = start.elapsed();
+    let elapsed = match cell.at_a_time {
+        1 => samples.iter().map(|sample| sample.latency).sum(),
+        _ => start.elapsed(),
+    };
     let after = meters::read(&bench.meters).await?;
     Ok(Measured {
         elapsed,
@@ -123,6 +133,9 @@ impl Work {
     async fn run(&self) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         while let Some(request) = self.next_request() {
+            if let Some(pause) = self.pause {
+                tokio::time::sleep(pause).await;
+            }
             samples.push(pay(&self.payer, &request).await?);
         }
         Ok(samples)
