@@ -6,9 +6,9 @@
 //! places and its order stays (that of LDK's maps, until one grows). So equal stretches are found by
 //! comparison, and only behind a changed place the next equal stretch is searched for, nearby first.
 //!
-//! That is not simply the next piece that both have: channels with the same peer share up to 2 kB, and a
-//! comparison that confuses two of them goes on to confuse all that follow. So a long stretch is searched for
-//! first; what is before it is compared piece by piece.
+//! The next piece that both have is not enough: channels with the same peer share up to 2 kB, and a
+//! comparison that takes one channel for another does so with all that follow. So a stretch longer than a
+//! channel is searched for first; what is before it is compared piece by piece.
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -171,7 +171,7 @@ fn next_anchor(old: &[u8], new: &[u8], searched: &mut usize) -> Option<(usize, u
     for window in ANCHOR_WINDOWS {
         let pieces = Pieces::of(&old[..window.min(old.len())]);
         let new_window = &new[..window.min(new.len())];
-        *searched += PIECE.max(pieces.bytes.len() / PIECE);
+        *searched += pieces.bytes.len() / PIECE;
         let mut at = 0;
         while let Some((skipped, changed)) = pieces.first_in(new_window, at) {
             *searched += changed - at;
@@ -183,7 +183,7 @@ fn next_anchor(old: &[u8], new: &[u8], searched: &mut usize) -> Option<(usize, u
                 return Some(beginning(old, new, skipped, changed));
             }
             // Another place that looks alike, or the next change is near.
-            at = changed + equal.max(1);
+            at = changed + equal;
         }
         *searched += new_window.len().saturating_sub(at);
         if *searched > MAX_SEARCHED {
