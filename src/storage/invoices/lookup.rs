@@ -129,7 +129,7 @@ fn htlcs(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result
 /// The add index of an AMP invoice, and the id of the set that it was looked up by.
 type Shown = (i64, Option<[u8; 32]>);
 
-/// Returns the set that the invoice is looked up by, directly or by the hash of one of its HTLCs.
+/// Returns the set that an invoice is looked up by, directly or by the hash of one of its HTLCs.
 fn named_set(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<[u8; 32]>> {
     match by {
         InvoiceRef::SetId(id) => Ok(Some(*id.as_bytes())),
@@ -148,7 +148,7 @@ fn is_shown() -> String {
     format!(
         "(set_id IN (SELECT set_id FROM amp_sets WHERE add_index = ?1 AND settle_index > 0
               ORDER BY settle_index DESC LIMIT {RECENT_SETTLED})
-          OR set_id = ?2)"
+          OR (set_id = ?2 AND +add_index = ?1))"
     )
 }
 

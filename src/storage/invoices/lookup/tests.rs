@@ -194,3 +194,32 @@ fn only_the_newest_settled_sets_and_the_named_one_are_returned() {
         assert_eq!((&htlcs, &sets), (expected, expected), "{by:?}");
     }
 }
+
+#[test]
+fn set_of_another_invoice_with_the_same_hash_is_not_returned() {
+    let (_dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    store.submit(PutInvoice(invoice(2)));
+    let set = set(5, HtlcState::Settled);
+    store.submit(PutSet(SetRecord {
+        add_index: 2,
+        ..set
+    }));
+    // Its hash is that of invoice 1.
+    let htlc = shard(1, 5);
+    store.submit(PutHtlc(HtlcRecord {
+        add_index: 2,
+        ..htlc
+    }));
+    store.flush();
+    let by_hash = InvoiceRef::Hash(PaymentHash(key(1)));
+    assert_eq!(
+        found(&store, by_hash, HtlcSelection::All),
+        (1, vec![], vec![])
+    );
+    let by_set = InvoiceRef::SetId(set_id(5));
+    assert_eq!(
+        found(&store, by_set, HtlcSelection::All),
+        (2, vec![1], vec![5])
+    );
+}
