@@ -20,7 +20,7 @@ use crate::api::Api;
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// Pause before each payment that is sent alone, so that the nodes are idle. Otherwise it would wait for the
 /// commitments that remove the HTLC of the one before.
-const IDLE_TIME: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(20);
 /// Time after which a channel that is still full is an error.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -100,7 +100,7 @@ pub(super) async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
         payer: bench.payer.clone(),
         requests: cell.requests,
         limit: cell.limit,
-        pause: (cell.at_a_time == 1).then_some(IDLE_TIME),
+        pause: (cell.at_a_time == 1).then_some(PAUSE),
         start,
         next: AtomicUsize::new(0),
     });
