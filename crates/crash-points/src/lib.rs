@@ -23,7 +23,8 @@ pub enum Point {
     BetweenClaims,
     /// LDK has reported that an HTLC is claimed; the peer may know the preimage.
     BeforeClaimed,
-    /// A commit has written a delta of the channel manager, and is not complete.
+    /// A commit has written a delta of the channel manager, and is not complete. This and the next two count
+    /// only once an HTLC has been reported: how many commits a start takes depends on the machine.
     ManagerDelta,
     /// A commit has deleted the deltas of the channel manager to replace its base, and is not complete.
     ManagerDeltasDeleted,
@@ -192,7 +193,19 @@ mod here {
 
     static ABORTS_IN_COMMIT: AtomicBool = AtomicBool::new(false);
 
+    /// Whether LDK has reported an HTLC.
+    static HTLC_REPORTED: AtomicBool = AtomicBool::new(false);
+
     fn is_here(point: Point) -> bool {
+        match point {
+            Point::BeforeStored => HTLC_REPORTED.store(true, Ordering::Relaxed),
+            Point::ManagerDelta | Point::ManagerDeltasDeleted | Point::ManagerBase
+                if !HTLC_REPORTED.load(Ordering::Relaxed) =>
+            {
+                return false;
+            }
+            _ => {}
+        }
         let chosen = CHOSEN.as_ref().filter(|(name, _)| name == point.name());
         chosen.is_some_and(|(_, remaining)| remaining.fetch_sub(1, Ordering::Relaxed) == 1)
     }

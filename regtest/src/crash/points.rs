@@ -20,9 +20,6 @@ fn nth(point: Point) -> u32 {
     match point {
         // One shard is stored, the next is not.
         Point::BeforeStored | Point::Stored => 2,
-        // The first base is written at the start, the first deltas before the payments arrive.
-        Point::ManagerDeltasDeleted | Point::ManagerBase => 2,
-        Point::ManagerDelta => 8,
         _ => 1,
     }
 }
